@@ -1,0 +1,221 @@
+"""The journal's alphabet: everything that can happen in a search, as a closed set of frozen records.
+
+A run *is* its sequence of events. The tree (`core.tree`), a strategy's state and the ledger are folds over it, which is
+what makes a killed run resumable: replay the events, re-issue the work that was started and never finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic import TypeAdapter
+from pydantic_core import from_json
+
+from .errors import JournalVersionMismatch
+from .types import NO_USAGE, Node, NodeId, StopReason, Usage, Verdict, WorkId
+
+JOURNAL_VERSION = 1
+"""Raised with every change of the records below that older code cannot read."""
+
+
+# --- work: the only things a strategy may ask for -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Expand:
+    """Take one more step from `node`: sample a turn, run its tool calls in a fork of the node's environment."""
+
+    id: WorkId
+    node: NodeId
+    temperature: float | None = None
+    """Overrides the agent's sampling temperature."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Have the agent's verifiers judge `node`."""
+
+    id: WorkId
+    node: NodeId
+
+
+Work = Expand | Score
+
+
+# --- events ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WorkStarted:
+    """The work was admitted and is in flight."""
+
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """An expansion finished with a new node."""
+
+    work: WorkId
+    node: Node
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verifiers gave their verdicts on a node. A node may be judged more than once."""
+
+    work: WorkId
+    node: NodeId
+    verdicts: tuple[Verdict, ...]
+    usage: Usage = NO_USAGE
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The work could not be done. The branch is closed, the tree goes on."""
+
+    work: WorkId
+    node: NodeId
+    """The node that was to be expanded or judged."""
+    error: str
+    """Name of the exception's class."""
+    message: str
+    usage: Usage = NO_USAGE
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The work was stopped before it finished; what it had used is charged."""
+
+    work: WorkId
+    node: NodeId
+    reason: str
+    usage: Usage = NO_USAGE
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The budget did not admit the work; it never started."""
+
+    work: WorkId
+    node: NodeId
+    limit: str
+    """The limit that was reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """A node will not be looked at again, for example because an equal one exists."""
+
+    node: NodeId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The run went on in a new process. `lost` is what calls in flight at the kill had reserved: charged, for their
+    true cost is unknown and a hard budget must not be overshot."""
+
+    lost: Usage = NO_USAGE
+    elapsed_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """The search ended with this node as its best."""
+
+    node: NodeId
+    by: str
+    """What selected it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The verifiers accepted this node; the search stops."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Abstained:
+    """The search ended with no answer worth giving."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """No work is in flight any more and none will be started."""
+
+    reason: StopReason
+    detail: str
+    elapsed_seconds: float
+    """Wall-clock seconds of the run so far, over all its processes."""
+
+
+Event = (
+    WorkStarted
+    | Expanded
+    | Judged
+    | Failed
+    | Cancelled
+    | Denied
+    | Pruned
+    | Resumed
+    | Selected
+    | Accepted
+    | Abstained
+    | Stopped
+)
+
+# --- JSON: an event is [name, fields], a work item likewise; fields at their default are left out ----------------------
+
+
+def _adapters(union: Any) -> dict[str, TypeAdapter[Any]]:
+    return {record.__name__: TypeAdapter(record) for record in get_args(union)}
+
+
+_WORK = _adapters(Work)
+_EVENT = _adapters(Event)
+
+
+def _dump(record: Work | Event, adapters: dict[str, TypeAdapter[Any]]) -> bytes:
+    name = type(record).__name__
+    if isinstance(record, WorkStarted):
+        body = _dump(record.work, _WORK)
+    else:
+        body = adapters[name].dump_json(record, exclude_defaults=True)
+    return b'["%b",%b]' % (name.encode(), body)
+
+
+def _load(row: Any, adapters: dict[str, TypeAdapter[Any]]) -> Any:
+    name, body = row
+    if name == WorkStarted.__name__:
+        return WorkStarted(_load(body, _WORK))
+    return adapters[name].validate_python(body)
+
+
+def encode(events: Sequence[Event]) -> str:
+    """Return `events` as one JSON array of `[name, fields]`."""
+    return (b"[" + b",".join(_dump(event, _EVENT) for event in events) + b"]").decode()
+
+
+def decode(text: str) -> list[Event]:
+    """Return the events that `encode` wrote.
+
+    Raises:
+        JournalVersionMismatch: the text holds something that this version does not know.
+    """
+    try:
+        return [_load(row, _EVENT) for row in from_json(text)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise JournalVersionMismatch(
+            f"the journal holds a record that this version (journal version {JOURNAL_VERSION}) cannot read: {error}; "
+            "use the version of Branchwise that wrote it"
+        ) from error

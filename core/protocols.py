@@ -1,0 +1,292 @@
+"""The seams of the framework: what a model, an environment, a verifier and a strategy must do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal, Protocol, Self
+
+from .events import Event, Work
+from .tree import TreeView
+from .types import (
+    JSON,
+    ExecResult,
+    ModelRequest,
+    ModelResponse,
+    Node,
+    Semantics,
+    Task,
+    Usage,
+    Verdict,
+)
+
+# --- models -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Meter:
+    """What a model call in flight has used so far. The client raises it while the reply streams in, so that a call that
+    is cancelled or cut can be charged for what it cost."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    finished: bool = False
+    """Whether the reply came whole; what an unfinished call completed counts as cancelled."""
+    attempts: int = 1
+
+    def usage(self, *, usd: float = 0.0) -> Usage:
+        """The call's row in the ledger."""
+        return Usage(
+            prompt_tokens=self.prompt_tokens,
+            cached_tokens=self.cached_tokens,
+            completion_tokens=self.completion_tokens if self.finished else 0,
+            cancelled_tokens=0 if self.finished else self.completion_tokens,
+            calls=self.attempts,
+            usd=usd,
+        )
+
+
+class Model(Protocol):
+    """One model at one endpoint. Safe for concurrent use."""
+
+    @property
+    def name(self) -> str:
+        """`provider:model`, as the user wrote it."""
+
+    @property
+    def slots(self) -> int:
+        """How many requests the endpoint serves at once without making any of them wait."""
+
+    @property
+    def native_tools(self) -> bool:
+        """Whether the model calls tools by the server's own tool calling rather than by a constrained JSON form."""
+
+    async def generate(self, request: ModelRequest, meter: Meter) -> ModelResponse:
+        """Return one reply; cancelling the caller's task closes the stream, which frees the server's slot.
+
+        Raises:
+            ModelTimeout, ModelUnavailable: after the retries that the implementation makes, if any.
+            ModelRefused: the server will never answer this request.
+        """
+
+    async def prompt_tokens(self, request: ModelRequest) -> int:
+        """An upper bound on the request's prompt tokens, exact where the server can count."""
+
+    def price(self, usage: Usage) -> float | None:
+        """US dollars for `usage`; None where the price is unknown, 0.0 for a local model."""
+
+    async def aclose(self) -> None:
+        """Give connections and the engine's lease back."""
+
+
+# --- environments -----------------------------------------------------------------------------------------------------
+
+Capability = Literal["forkable", "replayable", "irreversible"]
+
+
+class Environment(Protocol):
+    """One branch's live state: a work space of files and the programs run in it. Not for concurrent use."""
+
+    capability: Capability
+    isolation: str
+    """What keeps the guest in, in words for the user, for example "docker: no network, all capabilities dropped"."""
+
+    async def exec(
+        self,
+        command: Sequence[str] | str,
+        *,
+        stdin: bytes = b"",
+        timeout_seconds: float = 60.0,
+        cwd: str = ".",
+        env: Mapping[str, str] | None = None,
+        output_limit_bytes: int = 1 << 20,
+    ) -> ExecResult:
+        """Run a program (a string goes to `sh -c`) and return how it ended, every process of it gone.
+
+        Past `timeout_seconds` the whole process tree is killed and `timed_out` is set; output beyond the limit is dropped
+        and `truncated` is set. Cancelling the caller kills the tree too.
+
+        Raises:
+            SandboxLost: the sandbox died; whether the command ran is unknown.
+        """
+
+    async def read(self, path: str, *, limit_bytes: int = 1 << 24) -> bytes:
+        """Return a file's content.
+
+        Raises:
+            FileNotFoundError, IsADirectoryError: as for `open`.
+            OutputLimitExceeded: the file is larger than the limit.
+            UsageError: `path` leads out of the work space.
+        """
+
+    async def write(self, path: str, content: bytes) -> None:
+        """Write a file, making its folders."""
+
+    async def list(self) -> list[str]:
+        """Return the paths of all files in the work space, sorted; caches of Python and pytest are left out."""
+
+    async def snapshot(self) -> str:
+        """Keep the present state and return its content address; equal states have equal addresses. Survives a kill."""
+
+    async def restore(self, ref: str) -> None:
+        """Make the state that of a snapshot."""
+
+    async def fork(self) -> Environment:
+        """Return a second environment in the same state; what happens in one never shows in the other."""
+
+    async def close(self) -> None:
+        """Give the sandbox back. Idempotent."""
+
+
+class Sandboxes(Protocol):
+    """A supply of environments for one run. Safe for concurrent use."""
+
+    isolation: str
+
+    async def open(self, ref: str | None = None) -> Environment:
+        """Return an environment in the state `ref` (None: an empty work space). The caller closes it.
+
+        Raises:
+            SandboxStartFailed: none could be started; the message says what to do.
+        """
+
+    async def keep(self, folder: Path) -> str:
+        """Keep a folder of the host as a snapshot and return its address.
+
+        Raises:
+            UsageError: no such folder, or it is larger than the sandbox allows.
+        """
+
+    def diff(self, old: str, new: str) -> tuple[dict[str, bytes], list[str]]:
+        """Return the files that are new or changed from snapshot `old` to `new`, and the paths that are gone."""
+
+    async def aclose(self) -> None:
+        """Remove every sandbox of this supply. Snapshots stay."""
+
+
+class SandboxSpec(Protocol):
+    """How a user says which sandboxes an agent gets; `sandboxes.Docker(...)` and `sandboxes.Local(...)` are such."""
+
+    async def start(self, run_id: str, store: Path) -> Sandboxes:
+        """Return a supply whose snapshots live in the folder `store`.
+
+        Raises:
+            SandboxStartFailed: no engine answers; the message says what to do.
+        """
+
+
+# --- verifiers --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a verifier judges: a trajectory and the state it led to."""
+
+    task: Task
+    path: Sequence[Node]
+    """From the root to the judged node."""
+    origin_ref: str | None
+    """Snapshot of the task's own files, before the agent touched them."""
+    open: Callable[[str | None], AbstractAsyncContextManager[Environment]]
+    """Opens a fresh environment in a snapshot's state, closed on leaving the block."""
+    diff: Callable[[str, str], tuple[dict[str, bytes], list[str]]]
+    """`Sandboxes.diff`."""
+    model: Model | None = None
+    """The agent's model, metered and under the run's budget, for verifiers that ask one."""
+
+    @property
+    def node(self) -> Node:
+        """The judged node."""
+        return self.path[-1]
+
+    @property
+    def answer(self) -> str | None:
+        """The final answer, where the trajectory gave one."""
+        return self.node.answer
+
+
+class Verifier(Protocol):
+    """Judges trajectories. Any object with these members will do."""
+
+    @property
+    def name(self) -> str:
+        """Shown beside its verdicts."""
+
+    @property
+    def semantics(self) -> Semantics:
+        """What its values mean."""
+
+    @property
+    def scope(self) -> Literal["state", "answer"]:
+        """`state`: judges every node's environment, `answer`: only trajectories that gave an answer."""
+
+    async def judge(self, candidate: Candidate) -> Verdict:
+        """Return a verdict.
+
+        Raises:
+            VerifierError: it could not judge; the node stays unjudged.
+        """
+
+
+# --- strategies -------------------------------------------------------------------------------------------------------
+
+
+class Strategy(Protocol):
+    """Decides what to try next. Pure: no I/O, no clock; everything it knows comes from `tell`.
+
+    The object that a user configures is a template; `fresh` makes the one that serves a run. Rules that the search
+    machine relies on and `tests/search/test_contract.py` checks for every strategy:
+
+    - `ask` changes nothing: asked twice without a `tell` in between, it returns the same work.
+    - `tell` takes events in any order of completion.
+    - A strategy rebuilt by telling it the journal is equal to the one that was killed.
+    """
+
+    name: ClassVar[str]
+
+    def fresh(self, seed: int) -> Self:
+        """Return an equally configured strategy that knows nothing yet."""
+
+    def ask(self, view: TreeView, slots: int) -> Sequence[Work]:
+        """Return at most `slots` work items, best first, numbered from `view.next_work`. None: nothing to do until more
+        is told, or, with nothing in flight, nothing to do at all."""
+
+    def tell(self, events: Sequence[Event], view: TreeView) -> None:
+        """Take in what happened; `view` is the tree after `events`."""
+
+    def select(self, view: TreeView) -> int | None:
+        """Return the best node so far, None where no node is worth answering with."""
+
+
+# --- tools ------------------------------------------------------------------------------------------------------------
+
+Effects = Literal["pure", "sandbox", "external"]
+"""What a tool may change: nothing; the branch's own sandbox; the world. Speculative branches never run `external` tools."""
+
+
+@dataclass(slots=True)
+class Context:
+    """What a tool gets beside its arguments (`ctx: bw.Context` as its first parameter)."""
+
+    task: Task
+    environment: Environment | None = None
+    path: Sequence[Node] = ()
+    """Nodes from the root to the one that is being expanded."""
+    notes: dict[str, JSON] = field(default_factory=dict)
+    """Scratch space of the turn, shared by its tool calls."""
+
+    @property
+    def sandbox(self) -> Environment:
+        """The branch's sandbox.
+
+        Raises:
+            UsageError: the agent has none.
+        """
+        if self.environment is None:
+            from .errors import UsageError
+
+            raise UsageError("this agent has no sandbox; give it one: Agent(sandbox=bw.sandboxes.Docker())")
+        return self.environment

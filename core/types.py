@@ -1,0 +1,354 @@
+"""The data that flows through a run: tasks, messages, steps, nodes, verdicts, usage, results.
+
+All of it is frozen and JSON-serialisable; `core.events` writes and reads it. Dataclasses carry what exists once per
+node (10^5 of them must fit in memory), pydantic models what a user types in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, NewType
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .errors import RewardOutOfRange
+
+if TYPE_CHECKING:
+    from .tree import Tree
+
+JSON = Any
+"""A JSON value: None, bool, int, float, str, list or dict of these."""
+
+NodeId = NewType("NodeId", int)
+"""Number of a node within its run; the root is 0."""
+
+WorkId = NewType("WorkId", int)
+"""Number of a work item within its run, from 1. An expansion's new node carries the number of its work."""
+
+ROOT = NodeId(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What something cost. Adds up; every field is >= 0 (methods.md calls this the ledger row of a work item)."""
+
+    prompt_tokens: int = 0
+    """Prompt tokens, cached ones included."""
+    cached_tokens: int = 0
+    """The part of `prompt_tokens` that the server read from its prefix cache."""
+    completion_tokens: int = 0
+    """Tokens of calls that finished."""
+    cancelled_tokens: int = 0
+    """Completion tokens of calls that were cancelled, cut or lost: paid for, never dropped."""
+    calls: int = 0
+    """Model calls, each attempt counted."""
+    verifier_calls: int = 0
+    tool_calls: int = 0
+    sandbox_seconds: float = 0.0
+    """Time that programs ran in sandboxes."""
+    usd: float = 0.0
+    nodes: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """All model tokens: prompt, completion and cancelled."""
+        return self.prompt_tokens + self.completion_tokens + self.cancelled_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cancelled_tokens + other.cancelled_tokens,
+            self.calls + other.calls,
+            self.verifier_calls + other.verifier_calls,
+            self.tool_calls + other.tool_calls,
+            self.sandbox_seconds + other.sandbox_seconds,
+            self.usd + other.usd,
+            self.nodes + other.nodes,
+        )
+
+    def to_json(self) -> dict[str, float]:
+        """The non-zero fields, and `tokens`."""
+        row: dict[str, float] = {"tokens": self.tokens}
+        row.update({f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name)})
+        return row
+
+
+NO_USAGE = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One action that the model asks for."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, JSON]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message. `tool_call_id` is set where `role` is "tool"."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """What a model is told about a tool. `parameters` is a JSON schema of an object."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, JSON]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to sample a reply. None leaves the server's default."""
+
+    max_tokens: int = 1024
+    temperature: float = 0.8
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    logprobs: int | None = None
+    """Number of alternatives (0-20) to report for each token; None asks for no log-probabilities."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One request for one reply (never n > 1: a server cannot cancel one of n)."""
+
+    messages: tuple[Message, ...]
+    sampling: Sampling = Sampling()
+    tools: tuple[ToolSpec, ...] = ()
+    """Offered by native tool calling; leave empty where the form is constrained by `response_schema`."""
+    response_schema: Mapping[str, JSON] | None = None
+    """JSON schema that the reply's text must satisfy, enforced by the server while it samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """Log-probability (natural log, after the server's temperature and truncation unless it says otherwise)."""
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelResponse:
+    """One reply."""
+
+    text: str
+    usage: Usage
+    finish_reason: Literal["stop", "length", "tool_calls", "content_filter"] = "stop"
+    tool_calls: tuple[ToolCall, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecResult:
+    """How a program ended in a sandbox. A failing program is data, not an error."""
+
+    exit_code: int
+    """Exit status; -N where signal N ended it."""
+    stdout: str = ""
+    stderr: str = ""
+    timed_out: bool = False
+    truncated: bool = False
+    """True where output beyond the cap was dropped."""
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether the program ended by itself with status 0."""
+        return self.exit_code == 0 and not self.timed_out
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What came back from one tool call."""
+
+    call_id: str
+    text: str
+    ok: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One turn of the solver: what it said, what it did, what it saw.
+
+    `kind` is "tool" (calls were made), "answer" (`text` is the final answer), "thought" (text only) or "invalid" (the
+    turn could not be used; the observation says why).
+    """
+
+    kind: Literal["tool", "answer", "thought", "invalid"]
+    text: str
+    calls: tuple[ToolCall, ...] = ()
+    observations: tuple[Observation, ...] = ()
+    model: str = ""
+    logprob: float | None = None
+    """Sum of the log-probabilities of the turn's tokens, where they were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A trajectory prefix: its parent's plus one step. Status and verdicts are kept by the `Tree`."""
+
+    id: NodeId
+    parent: NodeId | None
+    step: Step | None
+    env_ref: str | None = None
+    """Content address of the environment's state after the step: equal states have equal references."""
+    depth: int = 0
+    usage: Usage = NO_USAGE
+    answer: str | None = None
+    """Set where the trajectory ends here."""
+
+
+NodeStatus = Literal["live", "done", "failed", "pruned"]
+
+Semantics = Literal["value", "step", "outcome", "preference", "violation", "likelihood"]
+
+Integrity = Literal["host-io", "split", "in-process"]
+"""How well a verdict by execution is protected from the code it judges.
+
+`host-io`: expected values and comparison never leave the host. `split`: judging code runs apart from the judged code and
+exchanges plain data. `in-process`: both share a process (an ordinary test runner); a hostile candidate can forge it.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A verifier's opinion about a node.
+
+    Raises:
+        RewardOutOfRange: `value` is not within [0, 1].
+    """
+
+    value: float
+    """In [0, 1]; higher is better."""
+    semantics: Semantics
+    verifier: str
+    """Name of the verifier."""
+    passed: bool | None = None
+    """Whether it accepts the node; None where it only scores."""
+    feedback: str = ""
+    """Words for the model or the reader."""
+    per_constraint: Mapping[str, float] = field(default_factory=dict)
+    calls: int = 1
+    """How many judgements went into it; 0 for one that was copied from an equal state."""
+    usage: Usage = NO_USAGE
+    integrity: Integrity | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.value <= 1.0:
+            raise RewardOutOfRange(
+                f"verifier {self.verifier!r} gave {self.value!r}; values lie in [0, 1]: scale the score before returning it"
+            )
+
+
+class Budget(BaseModel):
+    """Hard limits over everything that a run does. None means no limit.
+
+    A call reserves before it is made and settles after, so no limit but `seconds` is ever overshot; `seconds` stops
+    work in flight at the deadline.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tokens: int | None = Field(None, gt=0, description="model tokens: prompt, completion and cancelled")
+    completion_tokens: int | None = Field(None, gt=0, description="sampled tokens, cancelled ones included")
+    calls: int | None = Field(None, gt=0, description="model calls, each attempt counted")
+    verifier_calls: int | None = Field(None, gt=0)
+    tool_calls: int | None = Field(None, gt=0)
+    sandbox_seconds: float | None = Field(None, gt=0)
+    seconds: float | None = Field(None, gt=0, description="wall clock, pauses between kill and resume not counted")
+    usd: float | None = Field(None, gt=0, description="money; a model whose price is unknown is refused")
+    nodes: int | None = Field(None, gt=0, description="nodes of the search tree beside the root")
+
+
+class Task(BaseModel):
+    """What is to be done."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: str = Field(min_length=1)
+    files: str | None = None
+    """Folder whose content is the sandbox's work space at the root of the tree."""
+    inputs: Mapping[str, JSON] = Field(default_factory=dict)
+    """Further data for the agent's tools and verifiers."""
+
+
+StopReason = Literal["accepted", "exhausted", "budget", "interrupted", "failed"]
+"""Why a search ended: an answer was accepted; nothing was left to expand; a limit was reached; somebody stopped it; too
+many work items failed in a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run came to."""
+
+    answer: str | None
+    """The chosen trajectory's answer; None where it gave none."""
+    accepted: bool
+    """Whether the verifiers accepted the chosen node."""
+    abstained: bool
+    """Whether nothing was worth answering with."""
+    confidence: float | None
+    """Probability that the answer is right."""
+    confidence_source: str
+    """How `confidence` was estimated."""
+    verdicts: tuple[Verdict, ...]
+    """Those of the chosen node."""
+    stop_reason: StopReason
+    stop_detail: str
+    """The reason in words, for example which limit was reached."""
+    usage: Usage
+    seconds: float
+    node: NodeId | None
+    """The chosen node of `tree`."""
+    tree: Tree
+    run_id: str
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Content of the chosen node's files that are new or differ from the task's, by path relative to the work space."""
+    deleted: tuple[str, ...] = ()
+    """Paths of the task's files that the chosen node no longer has."""
+
+    def to_json(self) -> dict[str, JSON]:
+        """A summary without the tree's steps."""
+        return {
+            "run_id": self.run_id,
+            "answer": self.answer,
+            "accepted": self.accepted,
+            "abstained": self.abstained,
+            "confidence": self.confidence,
+            "confidence_source": self.confidence_source,
+            "stop_reason": self.stop_reason,
+            "stop_detail": self.stop_detail,
+            "seconds": round(self.seconds, 3),
+            "usage": self.usage.to_json(),
+            "node": self.node,
+            "nodes": len(self.tree) - 1,
+            "verdicts": [
+                {
+                    "verifier": v.verifier,
+                    "value": v.value,
+                    "passed": v.passed,
+                    "integrity": v.integrity,
+                    "feedback": v.feedback,
+                }
+                for v in self.verdicts
+            ],
+            "changed_files": sorted(self.files),
+            "deleted_files": sorted(self.deleted),
+        }

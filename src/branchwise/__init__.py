@@ -1,0 +1,1 @@
+"""Branchwise: agent orchestration with verifier-guided search."""

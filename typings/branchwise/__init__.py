@@ -1,0 +1,1 @@
+../../src/branchwise/__init__.py

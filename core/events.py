@@ -41,7 +41,26 @@ class Score:
     node: NodeId
 
 
-Work = Expand | Score
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """Close `node`: it will not be expanded. Done at once."""
+
+    id: WorkId
+    node: NodeId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop the work `target` if it is still in flight. Done at once."""
+
+    id: WorkId
+    node: NodeId
+    target: WorkId
+    reason: str
+
+
+Work = Expand | Score | Prune | Cancel
 
 
 # --- events ---------------------------------------------------------------------------------------------------------
@@ -101,18 +120,21 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """The budget did not admit the work; it never started."""
+    """The budget did not admit the work, or the rest of it."""
 
     work: WorkId
     node: NodeId
     limit: str
     """The limit that was reached."""
+    usage: Usage = NO_USAGE
+    """What the work had cost before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """A node will not be looked at again, for example because an equal one exists."""
+    """A node was closed, for example because an equal one exists."""
 
+    work: WorkId
     node: NodeId
     reason: str
 

@@ -111,9 +111,10 @@ class Tree:
                 self._failures[node] = self._failures.get(node, 0) + 1
             case Cancelled(work, _, _, usage):
                 self._end(work, usage)
-            case Denied(work):
+            case Denied(work, _, _, usage):
+                self._end(work, usage)
+            case Pruned(work, node):
                 self._end(work, NO_USAGE)
-            case Pruned(node):
                 self._status[node] = "pruned"
             case Resumed(lost, elapsed_seconds):
                 self.usage += lost

@@ -1,0 +1,211 @@
+"""Durable runs: one folder per run, the journal as a LangGraph delta channel in SQLite.
+
+The only module that knows `DeltaChannel` (beta in LangGraph 1.2) and the saver. A plain list with a reducer is rewritten
+whole at every super-step, which grows with the square of the run; a delta channel stores only what was written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
+
+import aiosqlite
+from langgraph.channels.delta import DeltaChannel
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+from ..core.errors import JournalError, JournalVersionMismatch, UsageError
+from ..core.events import JOURNAL_VERSION, Event, decode
+from ..core.settings import home
+from ..core.types import JSON
+
+
+def _extend(journal: list[str], batches: Sequence[list[str]]) -> list[str]:
+    """Append in place: a copy per super-step would make the run quadratic in time."""
+    for batch in batches:
+        journal.extend(batch)
+    return journal
+
+
+class SearchState(TypedDict, total=False):
+    """What LangGraph checkpoints of a search."""
+
+    journal: Annotated[list[str], DeltaChannel(_extend, list, snapshot_frequency=1_000_000_000)]
+    """Batches of events, each one JSON text (`core.events.encode`)."""
+    phase: str
+    """`search` while it goes on, then `finish`."""
+
+
+def events_of(state: SearchState) -> list[Event]:
+    """Return the events of a checkpointed search.
+
+    Raises:
+        JournalVersionMismatch: another version wrote it.
+    """
+    return [event for batch in state.get("journal", []) for event in decode(batch)]
+
+
+# --- the folder of a run --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class RunRecord:
+    """What a run's folder says about it, beside the journal: enough to resume it in another process."""
+
+    run_id: str
+    agent: str
+    """Name of the agent."""
+    task: dict[str, JSON]
+    budget: dict[str, JSON]
+    seed: int
+    strategy: str
+    """`repr` of the strategy: a run is resumed with the strategy that it was begun with."""
+    model: str
+    source: str | None = None
+    """`file.py:name` from which the command line loaded the agent."""
+    root_ref: str | None = None
+    """Snapshot of the task's files."""
+    status: str = "running"
+    """`running` (or killed), then the stop reason."""
+    summary: dict[str, JSON] = field(default_factory=dict)
+    version: int = JOURNAL_VERSION
+    created: float = field(default_factory=time.time)
+    """Unix time in seconds."""
+
+
+class RunStore:
+    """The folder that holds all runs; `BRANCHWISE_HOME`/runs unless told otherwise."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or home() / "runs"
+
+    def create(self, record: RunRecord) -> Run:
+        """Make the folder of a new run.
+
+        Raises:
+            JournalError: it cannot be written.
+        """
+        run = Run(self.folder / record.run_id)
+        try:
+            run.folder.mkdir(parents=True)
+            run.save(record)
+        except OSError as error:
+            raise JournalError(f"cannot write the run's folder {run.folder}: {error.strerror}") from error
+        return run
+
+    def open(self, run_id: str) -> Run:
+        """Return a run by its id, or by a beginning of it that fits only one.
+
+        Raises:
+            UsageError: no such run, or several.
+        """
+        found = [run for run in self.runs() if run.folder.name.startswith(run_id)] if run_id else []
+        exact = [run for run in found if run.folder.name == run_id]
+        if len(exact or found) != 1:
+            problem = f"{len(found)} runs begin with" if found else f"no run in {self.folder} is called"
+            raise UsageError(f"{problem} {run_id!r}; `branchwise runs` lists them")
+        return (exact or found)[0]
+
+    def runs(self) -> list[Run]:
+        """Return all runs, the newest last."""
+        if not self.folder.is_dir():
+            return []
+        runs = [Run(path) for path in self.folder.iterdir() if (path / "run.json").is_file()]
+        return sorted(runs, key=lambda run: run.load().created)
+
+
+class Run:
+    """One run's folder: `run.json`, `journal.sqlite`, `calls.sqlite`, `snapshots/`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def calls_path(self) -> Path:
+        """Database of the model calls."""
+        return self.folder / "calls.sqlite"
+
+    @property
+    def snapshots(self) -> Path:
+        """Folder of the environment snapshots."""
+        return self.folder / "snapshots"
+
+    def load(self) -> RunRecord:
+        """Read the record.
+
+        Raises:
+            JournalVersionMismatch: another version wrote it.
+        """
+        path = self.folder / "run.json"
+        try:
+            data = json.loads(path.read_text())
+            if data.get("version") != JOURNAL_VERSION:
+                raise JournalVersionMismatch(
+                    f"run {self.folder.name} has journal version {data.get('version')!r}, this is version "
+                    f"{JOURNAL_VERSION}; use the Branchwise that began the run"
+                )
+            return RunRecord(**data)
+        except (OSError, ValueError, TypeError) as error:
+            raise JournalError(f"cannot read {path}: {error}") from error
+
+    def save(self, record: RunRecord) -> None:
+        """Write the record, whole or not at all."""
+        path = self.folder / "run.json"
+        draft = path.with_name(f".run.json.{os.getpid()}")
+        draft.write_text(json.dumps(asdict(record), indent=1))
+        draft.replace(path)
+
+    def remove(self) -> None:
+        """Delete the run and everything of it."""
+        shutil.rmtree(self.folder)
+
+    @asynccontextmanager
+    async def saver(self) -> AsyncIterator[BaseCheckpointSaver[Any]]:
+        """Open the journal's database.
+
+        Raises:
+            JournalError: it cannot be opened.
+        """
+        path = self.folder / "journal.sqlite"
+        try:
+            connection = await aiosqlite.connect(path)
+        except OSError as error:
+            raise JournalError(f"cannot open the journal {path}: {error}") from error
+        try:
+            # A power cut may lose the last super-steps, a kill loses none: the pages are the kernel's by then.
+            await connection.execute("PRAGMA journal_mode=WAL")
+            await connection.execute("PRAGMA synchronous=NORMAL")
+            yield AsyncSqliteSaver(connection, serde=_strict())
+        finally:
+            await connection.close()
+
+
+@asynccontextmanager
+async def memory_saver() -> AsyncIterator[BaseCheckpointSaver[Any]]:
+    """A saver that forgets with the process."""
+    yield InMemorySaver(serde=_strict())
+
+
+def _strict() -> JsonPlusSerializer:
+    """A serialiser that refuses to construct anything but plain data when it reads."""
+    return JsonPlusSerializer(pickle_fallback=False, allowed_json_modules=None, allowed_msgpack_modules=None)
+
+
+def new_run_id() -> str:
+    """Return an unguessable id that sorts by time."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+
+
+def new_seed() -> int:
+    """Return a seed for a run whose caller gave none."""
+    return secrets.randbelow(2**31)

@@ -1,0 +1,386 @@
+"""The search machine: a LangGraph graph with one looping node, `drive`.
+
+One super-step takes whatever has finished (waits for the first, then a moment for more), tells the strategy, asks it for
+new work, starts that, and returns the new events, which LangGraph checkpoints. Work in flight lives in the run's context as
+asyncio tasks, not in the state: super-steps are barriers, and nothing may wait for a level to finish.
+
+    START -> drive -+-> finish -> END
+               ^----+
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import Runtime
+
+from ..core.budget import Ledger
+from ..core.errors import BudgetExceeded, UsageError
+from ..core.events import (
+    Abstained,
+    Accepted,
+    Cancel,
+    Cancelled,
+    Denied,
+    Event,
+    Expand,
+    Expanded,
+    Failed,
+    Judged,
+    Prune,
+    Pruned,
+    Resumed,
+    Score,
+    Selected,
+    Stopped,
+    Work,
+    WorkStarted,
+    encode,
+)
+from ..core.protocols import Meter, Strategy
+from ..core.tree import Tree
+from ..core.types import NO_USAGE, Node, NodeId, StopReason, Usage, Verdict, WorkId
+from .journal import SearchState, events_of
+
+logger = logging.getLogger(__name__)
+
+GATHER_SECONDS = 0.001
+"""How long a super-step waits for further results after the first."""
+
+
+class Workbench(Protocol):
+    """Does the work that the machine starts. Cancelling a call stops it for real and charges what it used."""
+
+    async def expand(self, work: Expand, tree: Tree, bill: Bill) -> Node:
+        """Return the node after one more step."""
+
+    async def score(self, work: Score, tree: Tree, bill: Bill) -> tuple[Verdict, ...]:
+        """Return the verdicts on a node; none where no verifier applies to it."""
+
+
+@dataclass(slots=True)
+class Bill:
+    """What one work item has cost so far, kept up while it runs so that a cancelled one is charged too."""
+
+    usage: Usage = NO_USAGE
+    meter: Meter | None = None
+    """The model call that is being made."""
+
+    def add(self, usage: Usage) -> None:
+        """Add a finished part."""
+        self.usage += usage
+
+
+@dataclass
+class Search:
+    """The context of one run of the machine: what it works with, and its work in flight.
+
+    Args:
+        strategy: a fresh one; told everything that the journal holds before it is asked.
+        workbench: does the work.
+        ledger: the budget.
+        root: the node that the tree starts from.
+        slots: expansions in flight at once.
+        listener: called with every batch of events, in order, before the next super-step. Must not block.
+        resumed: event to begin with, where an earlier process began the run.
+    """
+
+    strategy: Strategy
+    workbench: Workbench
+    ledger: Ledger
+    root: Node
+    slots: int
+    listener: Callable[[Sequence[Event], Tree], None] = lambda _events, _tree: None
+    resumed: Resumed | None = None
+    tree: Tree = field(init=False)
+    _tasks: dict[WorkId, asyncio.Task[None]] = field(default_factory=dict, init=False)
+    _expanding: int = field(default=0, init=False)
+    _done: deque[Event] = field(default_factory=deque, init=False)
+    _news: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _begun: bool = field(default=False, init=False)
+    _reason: tuple[StopReason, str] | None = field(default=None, init=False)
+    _denied: Denied | None = field(default=None, init=False)
+    _failed_in_a_row: int = field(default=0, init=False)
+    _interrupted: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self.tree = Tree(self.root)
+
+    # --- from outside ---
+
+    def interrupt(self) -> None:
+        """End the run soon with the best so far. What is in flight is stopped and done again on resume."""
+        self._interrupted = True
+        self._news.set()
+
+    @property
+    def in_flight(self) -> int:
+        """Number of work items in flight."""
+        return len(self._tasks)
+
+    async def close(self) -> None:
+        """Cancel what is in flight and wait until it is gone."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    # --- one super-step ---
+
+    async def step(self, journal: Callable[[], list[Event]]) -> list[Event]:
+        """Take in what finished and start what is due; return the events, the last being `Stopped` at the end."""
+        if not self._begun:
+            events = self._begin(journal())
+        else:
+            await self._wait()
+            events = list(self._done)
+            self._done.clear()
+            self._take(events)
+        if self._reason is None:
+            events += self._check(events)
+        if self._reason is None:
+            events += self._start()
+        if self._reason is not None:
+            events += await self._stop()
+        if events:
+            self.listener(events, self.tree)
+        return events
+
+    def _take(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self.tree.apply(event)
+            match event:
+                case Denied():
+                    self._denied = self._denied or event
+                case Failed():
+                    self._failed_in_a_row += 1
+                case Expanded() | Judged():
+                    self._failed_in_a_row = 0
+                case _:
+                    pass
+        if events:
+            self.strategy.tell(events, self.tree)
+
+    def _begin(self, journal: list[Event]) -> list[Event]:
+        """Replay the journal and re-issue what was in flight when it ended."""
+        self._begun = True
+        self._take(journal)
+        self._denied, self._failed_in_a_row = None, 0
+        if not journal:
+            return []
+        resumed = self.resumed or Resumed()
+        self._take([resumed])
+        if self.tree.accepted is not None:
+            self._reason = ("accepted", "the run had accepted an answer already")
+        else:
+            for work in list(self.tree.in_flight.values()):
+                self._launch(work)
+        return [resumed]
+
+    async def _wait(self) -> None:
+        """Wait until something finished, somebody interrupts or the time is up, then a moment for more."""
+        if self._done or self._interrupted:
+            return
+        self._news.clear()
+        try:
+            async with asyncio.timeout(self.ledger.seconds_left):
+                await self._news.wait()
+        except TimeoutError:
+            return
+        if self._tasks:
+            await asyncio.sleep(GATHER_SECONDS)
+
+    # --- stopping ---
+
+    def _check(self, events: Sequence[Event]) -> list[Event]:
+        """Decide whether the search is over."""
+        for event in events:
+            if isinstance(event, Judged) and self.tree.passed(event.node):
+                accepted = Accepted(event.node)
+                self._take([accepted])
+                self._reason = ("accepted", f"the verifiers accepted node {event.node}")
+                return [accepted]
+        if self._interrupted:
+            self._reason = ("interrupted", "stopped on request")
+        elif self.ledger.seconds_left == 0.0:
+            self._reason = ("budget", f"seconds={self.ledger.budget.seconds:g} are spent")
+        elif self._failed_in_a_row >= max(8, 2 * self.slots):
+            last = next(e for e in reversed(events) if isinstance(e, Failed))
+            self._reason = ("failed", f"{self._failed_in_a_row} work items in a row failed; the last: {last.message}")
+        return []
+
+    async def _stop(self) -> list[Event]:
+        """Cancel what is in flight, choose the best node, and say so."""
+        assert self._reason is not None
+        reason, detail = self._reason
+        events: list[Event] = []
+        if reason == "interrupted":
+            # No record of the cancelled work: in the journal it stays in flight, so a resume does it again.
+            await self.close()
+            self._done.clear()
+        else:
+            for work in list(self._tasks):
+                self._cancel(work, f"the search ended: {reason}")
+            while self._tasks:
+                await asyncio.wait(self._tasks.values())
+            events += self._done
+            self._done.clear()
+        self._take(events)
+        node = self.tree.accepted if self.tree.accepted is not None else self.strategy.select(self.tree)
+        last: list[Event] = []
+        if node is None:
+            last.append(Abstained("no node was judged and none gave an answer"))
+        else:
+            last.append(Selected(NodeId(node), self.strategy.name))
+        last.append(Stopped(reason, detail, self.ledger.elapsed_seconds))
+        self._take(last)
+        return events + last
+
+    # --- starting ---
+
+    def _start(self) -> list[Event]:
+        """Ask the strategy and start what it wants, until it wants nothing more for now."""
+        events: list[Event] = []
+        while self._reason is None:
+            asked = self.strategy.ask(self.tree, self.slots - self._expanding)
+            batch: list[Event] = []
+            for work in self._admissible(asked):
+                batch += self._admit(work)
+            if not batch:
+                break
+            self._take(batch)
+            events += batch
+        if not self._tasks and self._reason is None and not self._done:
+            if self._denied is not None:
+                self._reason = ("budget", f"the budget's {self._denied.limit} is spent")
+            else:
+                self._reason = ("exhausted", "nothing is left to expand")
+        return events
+
+    def _admissible(self, asked: Sequence[Work]) -> Sequence[Work]:
+        """Once the budget refused an expansion none is started any more; judging what is there goes on."""
+        if len(asked) > 0 and asked[0].id != self.tree.next_work:
+            raise UsageError(
+                f"strategy {self.strategy.name!r} numbered its work from {asked[0].id}; number it from view.next_work="
+                f"{self.tree.next_work}"
+            )
+        if self._denied is None:
+            return asked
+        kept: list[Work] = []
+        for work in asked:
+            if isinstance(work, Expand):
+                break
+            kept.append(work)
+        return kept
+
+    def _admit(self, work: Work) -> list[Event]:
+        started = WorkStarted(work)
+        match work:
+            case Prune(_, node, reason):
+                return [started, Pruned(work.id, node, reason)]
+            case Cancel(_, node, target, reason):
+                self._cancel(target, reason)
+                return [started, Cancelled(work.id, node, reason)]
+            case Expand() | Score():
+                self._launch(work)
+                return [started]
+
+    def _launch(self, work: Work) -> None:
+        if not isinstance(work, Expand | Score):
+            return
+        self._expanding += isinstance(work, Expand)
+        task = asyncio.create_task(self._run(work), name=f"work {work.id}")
+        self._tasks[work.id] = task
+
+    def _cancel(self, work: WorkId, reason: str) -> None:
+        if (task := self._tasks.get(work)) is not None:
+            task.cancel(reason)
+
+    # --- one work item: the place where errors become events ---
+
+    async def _run(self, work: Expand | Score) -> None:
+        bill = Bill()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        event: Event
+        try:
+            if isinstance(work, Expand):
+                node = await self.workbench.expand(work, self.tree, bill)
+                event = Expanded(work.id, node, loop.time() - began)
+            else:
+                verdicts = await self.workbench.score(work, self.tree, bill)
+                event = Judged(work.id, work.node, verdicts, bill.usage, loop.time() - began)
+        except asyncio.CancelledError as cancelled:
+            reason = str(cancelled.args[0]) if cancelled.args else "cancelled"
+            event = Cancelled(work.id, work.node, reason, bill.usage, loop.time() - began)
+        except BudgetExceeded as error:
+            event = Denied(work.id, work.node, error.limit, bill.usage)
+        except Exception as error:  # noqa: BLE001 - the work-item boundary: whatever went wrong closes this branch only
+            logger.info("work %d on node %d failed", work.id, work.node, exc_info=error)
+            event = Failed(
+                work.id, work.node, type(error).__name__, str(error), bill.usage, loop.time() - began
+            )
+        del self._tasks[work.id]
+        self._expanding -= isinstance(work, Expand)
+        self._done.append(event)
+        self._news.set()
+
+
+# --- the graph --------------------------------------------------------------------------------------------------------
+
+
+async def _drive(state: SearchState, runtime: Runtime[Search]) -> dict[str, Any]:
+    search = runtime.context
+    events = await search.step(lambda: events_of(state))
+    update: dict[str, Any] = {"phase": "finish" if search.tree.stopped is not None else "search"}
+    if events:
+        update["journal"] = [encode(events)]
+    return update
+
+
+def _where_next(state: SearchState) -> Literal["drive", "finish"]:
+    return "finish" if state.get("phase") == "finish" else "drive"
+
+
+async def _finish(state: SearchState) -> dict[str, Any]:  # noqa: ARG001 - LangGraph passes the state
+    """Close the run: from here a resume begins a new round of the same journal."""
+    return {"phase": "done"}
+
+
+def search_graph() -> StateGraph[SearchState, Search, SearchState, SearchState]:
+    """Return the uncompiled machine, to be compiled with a saver."""
+    graph = StateGraph(SearchState, context_schema=Search)
+    graph.add_node("drive", _drive)
+    graph.add_node("finish", _finish)
+    graph.add_edge(START, "drive")
+    graph.add_conditional_edges("drive", _where_next)
+    graph.add_edge("finish", END)
+    return graph
+
+
+async def run_search(
+    search: Search, graph: CompiledStateGraph[SearchState, Search, SearchState, SearchState], thread: str
+) -> Tree:
+    """Run the machine to its end, from the beginning or from where its journal ends.
+
+    Returns:
+        The tree with its selected node.
+    """
+    config: Any = {"configurable": {"thread_id": thread}, "recursion_limit": 2**31 - 1}
+    # None lets LangGraph finish the super-step in which an earlier process was killed; an ended run is begun anew.
+    unfinished = graph.checkpointer is not None and bool((await graph.aget_state(config)).next)
+    durable: dict[str, Any] = {"durability": "async"} if graph.checkpointer else {}
+    try:
+        await graph.ainvoke(None if unfinished else {"phase": "search"}, config, context=search, **durable)
+    finally:
+        await search.close()
+    return search.tree
+

@@ -33,20 +33,36 @@ class Meter:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    cancelled_tokens: int = 0
+    """What earlier, failed attempts of the call had completed."""
     finished: bool = False
     """Whether the reply came whole; what an unfinished call completed counts as cancelled."""
     attempts: int = 1
+    current: Meter | None = None
+    """The attempt in flight, where a layer above the client makes several; `usage` counts it in."""
 
     def usage(self, *, usd: float = 0.0) -> Usage:
         """The call's row in the ledger."""
-        return Usage(
+        row = Usage(
             prompt_tokens=self.prompt_tokens,
             cached_tokens=self.cached_tokens,
             completion_tokens=self.completion_tokens if self.finished else 0,
-            cancelled_tokens=0 if self.finished else self.completion_tokens,
+            cancelled_tokens=self.cancelled_tokens + (0 if self.finished else self.completion_tokens),
             calls=self.attempts,
             usd=usd,
         )
+        return row if self.current is None else row + self.current.usage()
+
+    def absorb(self) -> None:
+        """Take the counts of the attempt in flight, which has ended, into this meter."""
+        if self.current is None:
+            return
+        row, self.finished, self.current = self.current.usage(), self.current.finished, None
+        self.prompt_tokens += row.prompt_tokens
+        self.cached_tokens += row.cached_tokens
+        self.completion_tokens += row.completion_tokens
+        self.cancelled_tokens += row.cancelled_tokens
+        self.attempts += row.calls
 
 
 class Model(Protocol):

@@ -30,6 +30,18 @@ LIMITS: Final[dict[str, Callable[[Usage], float]]] = {
 }
 """What each limit of a `Budget` measures; `seconds` is the ledger's deadline."""
 
+
+@dataclass(slots=True)
+class Bill:
+    """What one work item has cost so far, kept up while it runs so that one that is cancelled or fails is charged too."""
+
+    usage: Usage = NO_USAGE
+
+    def add(self, usage: Usage) -> None:
+        """Add a finished part."""
+        self.usage += usage
+
+
 _SHRINKABLE: Final = {"tokens", "completion_tokens"}
 
 

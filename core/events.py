@@ -68,7 +68,7 @@ Work = Expand | Score | Prune | Cancel
 
 @dataclass(frozen=True, slots=True)
 class WorkStarted:
-    """The work was admitted and is in flight."""
+    """The work was admitted: an `Expand` or `Score` is in flight now, a `Prune` or `Cancel` is done with this."""
 
     work: Work
 
@@ -134,7 +134,6 @@ class Denied:
 class Pruned:
     """A node was closed, for example because an equal one exists."""
 
-    work: WorkId
     node: NodeId
     reason: str
 

@@ -263,6 +263,10 @@ class Strategy(Protocol):
 
     name: ClassVar[str]
 
+    @property
+    def speculative(self) -> bool:
+        """Whether it runs branches that may be thrown away; tools with external effects are refused then."""
+
     def fresh(self, seed: int) -> Self:
         """Return an equally configured strategy that knows nothing yet."""
 

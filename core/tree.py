@@ -11,11 +11,13 @@ from .events import (
     Cancelled,
     Denied,
     Event,
+    Expand,
     Expanded,
     Failed,
     Judged,
     Pruned,
     Resumed,
+    Score,
     Selected,
     Stopped,
     Work,
@@ -98,7 +100,8 @@ class Tree:
         """Take one event in. Events may come in any order that starts work before it ends."""
         match event:
             case WorkStarted(work):
-                self._in_flight[work.id] = work
+                if isinstance(work, Expand | Score):
+                    self._in_flight[work.id] = work
                 self._next_work = max(self._next_work, WorkId(work.id + 1))
             case Expanded(work, node):
                 self._end(work, node.usage)
@@ -113,8 +116,7 @@ class Tree:
                 self._end(work, usage)
             case Denied(work, _, _, usage):
                 self._end(work, usage)
-            case Pruned(work, node):
-                self._end(work, NO_USAGE)
+            case Pruned(node):
                 self._status[node] = "pruned"
             case Resumed(lost, elapsed_seconds):
                 self.usage += lost

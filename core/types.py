@@ -244,7 +244,7 @@ class Verdict:
     """Whether it accepts the node; None where it only scores."""
     feedback: str = ""
     """Words for the model or the reader."""
-    per_constraint: Mapping[str, float] = field(default_factory=dict)
+    per_constraint: Mapping[str, float] | None = None
     calls: int = 1
     """How many judgements went into it; 0 for one that was copied from an equal state."""
     usage: Usage = NO_USAGE

@@ -77,6 +77,10 @@ class RunRecord:
     """Snapshot of the task's files."""
     status: str = "running"
     """`running` (or killed), then the stop reason."""
+    elapsed_seconds: float = 0.0
+    """Wall clock of the run's ended processes."""
+    process_started: float | None = None
+    """Unix time at which the present process took the run over; None where it ended in good order."""
     summary: dict[str, JSON] = field(default_factory=dict)
     version: int = JOURNAL_VERSION
     created: float = field(default_factory=time.time)
@@ -164,6 +168,15 @@ class Run:
         draft = path.with_name(f".run.json.{os.getpid()}")
         draft.write_text(json.dumps(asdict(record), indent=1))
         draft.replace(path)
+
+    def take_over(self, record: RunRecord) -> None:
+        """Note that this process runs it now; where the last one was killed, count the time until its last sign of life."""
+        if record.process_started is not None:
+            traces = [path.stat().st_mtime for path in self.folder.glob("*.sqlite*")]
+            record.elapsed_seconds += max(0.0, max(traces, default=0.0) - record.process_started)
+        record.process_started = time.time()
+        record.status = "running"
+        self.save(record)
 
     def remove(self) -> None:
         """Delete the run and everything of it."""

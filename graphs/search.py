@@ -21,7 +21,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
-from ..core.budget import Ledger
+from ..core.budget import Bill, Ledger
 from ..core.errors import BudgetExceeded, UsageError
 from ..core.events import (
     Abstained,
@@ -44,9 +44,9 @@ from ..core.events import (
     WorkStarted,
     encode,
 )
-from ..core.protocols import Meter, Strategy
+from ..core.protocols import Strategy
 from ..core.tree import Tree
-from ..core.types import NO_USAGE, Node, NodeId, StopReason, Usage, Verdict, WorkId
+from ..core.types import Node, NodeId, StopReason, Verdict, WorkId
 from .journal import SearchState, events_of
 
 logger = logging.getLogger(__name__)
@@ -65,19 +65,6 @@ class Workbench(Protocol):
         """Return the verdicts on a node; none where no verifier applies to it."""
 
 
-@dataclass(slots=True)
-class Bill:
-    """What one work item has cost so far, kept up while it runs so that a cancelled one is charged too."""
-
-    usage: Usage = NO_USAGE
-    meter: Meter | None = None
-    """The model call that is being made."""
-
-    def add(self, usage: Usage) -> None:
-        """Add a finished part."""
-        self.usage += usage
-
-
 @dataclass
 class Search:
     """The context of one run of the machine: what it works with, and its work in flight.
@@ -89,6 +76,7 @@ class Search:
         root: the node that the tree starts from.
         slots: expansions in flight at once.
         listener: called with every batch of events, in order, before the next super-step. Must not block.
+        replayed: called once, with the tree as the journal left it, before any work starts.
         resumed: event to begin with, where an earlier process began the run.
     """
 
@@ -98,6 +86,7 @@ class Search:
     root: Node
     slots: int
     listener: Callable[[Sequence[Event], Tree], None] = lambda _events, _tree: None
+    replayed: Callable[[Tree], None] = lambda _tree: None
     resumed: Resumed | None = None
     tree: Tree = field(init=False)
     _tasks: dict[WorkId, asyncio.Task[None]] = field(default_factory=dict, init=False)
@@ -174,6 +163,7 @@ class Search:
         self._begun = True
         self._take(journal)
         self._denied, self._failed_in_a_row = None, 0
+        self.replayed(self.tree)
         if not journal:
             return []
         resumed = self.resumed or Resumed()
@@ -225,6 +215,7 @@ class Search:
         if reason == "interrupted":
             # No record of the cancelled work: in the journal it stays in flight, so a resume does it again.
             await self.close()
+            events += [event for event in self._done if not isinstance(event, Cancelled)]
             self._done.clear()
         else:
             for work in list(self._tasks):
@@ -285,10 +276,10 @@ class Search:
         started = WorkStarted(work)
         match work:
             case Prune(_, node, reason):
-                return [started, Pruned(work.id, node, reason)]
-            case Cancel(_, node, target, reason):
+                return [started, Pruned(node, reason)]
+            case Cancel(_, _, target, reason):
                 self._cancel(target, reason)
-                return [started, Cancelled(work.id, node, reason)]
+                return [started]
             case Expand() | Score():
                 self._launch(work)
                 return [started]

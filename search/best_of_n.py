@@ -33,6 +33,11 @@ class BestOfN(BaseStrategy):
         at_least("n", self.n, 1)
         at_least("depth", self.depth, 1)
 
+    @property
+    def speculative(self) -> bool:
+        """One trajectory is never thrown away."""
+        return self.n > 1
+
     def expansions(self, view: TreeView, slots: int, first: WorkId) -> list[Work]:  # noqa: ARG002 - the base's signature
         """Go on with the trajectories that are under way, then begin new ones."""
         beginnings = range(self._begun, self.n) if self._open else ()

@@ -32,6 +32,11 @@ class BaseStrategy:
     """Nodes that need judging, in order of arrival; True while the judging is in flight. The root comes first: its
     verdicts are what the first steps have to go by."""
 
+    @property
+    def speculative(self) -> bool:
+        """Whether branches may be thrown away."""
+        return True
+
     def fresh(self, seed: int) -> Self:
         """Return an equally configured strategy that knows nothing yet."""
         return replace(self, seed=seed)

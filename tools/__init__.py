@@ -1,0 +1,7 @@
+"""Tools: typed functions that a model can call, and the built-in ones."""
+
+from .programs import python, shell
+from .tool import Tool, Toolset, tool
+from .workspace import files
+
+__all__ = ["Tool", "Toolset", "files", "python", "shell", "tool"]

@@ -1,0 +1,190 @@
+"""`Agent`: what a user defines, and the door to running it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+from ..core.errors import UsageError
+from ..core.events import Event
+from ..core.protocols import Model, SandboxSpec, Strategy, Verifier
+from ..core.types import Budget, Result, Sampling, Task
+from ..search import BestOfN
+from ..tools.tool import Tool, flatten
+
+T = TypeVar("T")
+
+FormName = Literal["auto", "native", "json"]
+ContextName = Literal["none", "list", "files"]
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A solver with tools and verifiers, and the strategy by which its trajectories are searched.
+
+    Without `search` the agent runs once, like any other; `search=` is the only line that changes to search.
+
+    Args:
+        name: what runs and views call it.
+        instructions: what it is and how it should work; becomes part of the system prompt.
+        model: `provider:model` (`embedded:...`, `vllm:...`, `openai:...`) or a `Model`.
+        tools: functions decorated with `@tool`, and toolsets.
+        verifiers: judges of what it does; a trajectory that all of them accept ends the search.
+        search: strategy; None runs one trajectory.
+        sandbox: where its tools work; needed by tools that use `ctx.sandbox` and by verifiers that run code.
+        sampling: how the model is sampled.
+        form: how the model says what it does. `native` uses the server's tool calling, `json` one JSON object per turn
+            that the server's grammar enforces (for small models), `auto` what the model is known to do well.
+        context: what the first message shows of the task's files: nothing, their `list`, or the `files` themselves.
+        slots: model calls in flight at once; the endpoint's own number unless given.
+    """
+
+    name: str
+    model: str | Model
+    instructions: str = ""
+    tools: Sequence[Any] = ()
+    verifiers: Sequence[Verifier] = ()
+    search: Strategy | None = None
+    sandbox: SandboxSpec | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    form: FormName = "auto"
+    context: ContextName = "list"
+    slots: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise UsageError("an agent needs a name: Agent(name='coder', ...)")
+        if isinstance(self.model, str) and ":" not in self.model:
+            raise UsageError(
+                f"model={self.model!r} names no provider; write for example 'embedded:{self.model}' or 'openai:{self.model}'"
+            )
+        if self.slots is not None and self.slots < 1:
+            raise UsageError(f"slots={self.slots}; at least one model call must be allowed at once")
+        for verifier in self.verifiers:
+            if not hasattr(verifier, "judge"):
+                raise UsageError(f"{verifier!r} is no verifier; decorate the function with @branchwise.verifier")
+        flatten(self.tools)
+
+    @property
+    def toolbox(self) -> tuple[Tool, ...]:
+        """All tools, toolsets unpacked."""
+        return flatten(self.tools)
+
+    @property
+    def strategy(self) -> Strategy:
+        """The strategy as configured: `search`, or one trajectory."""
+        return self.search if self.search is not None else BestOfN(n=1)
+
+    # --- running ---
+
+    async def run(
+        self,
+        task: str | Task,
+        *,
+        files: str | Path | None = None,
+        budget: Budget | None = None,
+        seed: int | None = None,
+        search: Strategy | None = None,
+    ) -> Result:
+        """Search for an answer to `task` and return the best that the budget allowed.
+
+        Args:
+            task: what is to be done.
+            files: folder that is copied into the sandbox; never changed itself.
+            budget: hard limits; none unless given.
+            seed: makes the strategy's choices and the samples' seeds repeatable; random unless given.
+            search: overrides the agent's own strategy for this run.
+
+        Raises:
+            UsageError: the agent or the task cannot work as given.
+            ModelError, SandboxError, CatalogError: model or sandbox could not be had at the start. Failures later on end
+                branches, not the run.
+        """
+        return await _runner().run(self, _task(task, files), budget or Budget(), seed=seed, search=search)
+
+    def run_sync(self, task: str | Task, **options: Any) -> Result:
+        """`run` for callers without an event loop; takes the same options."""
+        return _block_on(self.run(task, **options))
+
+    def stream(
+        self,
+        task: str | Task,
+        *,
+        files: str | Path | None = None,
+        budget: Budget | None = None,
+        seed: int | None = None,
+        search: Strategy | None = None,
+    ) -> AsyncIterator[Event | Result]:
+        """Like `run`, but yield every event as it happens and the `Result` last. Leaving the loop stops the run."""
+        return _runner().stream(self, _task(task, files), budget or Budget(), seed=seed, search=search)
+
+    async def resume(self, run_id: str, *, budget: Budget | None = None) -> Result:
+        """Go on with a run that was killed, interrupted or ran out of budget.
+
+        Args:
+            run_id: id of the run, or a unique beginning of it.
+            budget: new limits, counted from the run's beginning; those it was begun with unless given.
+
+        Raises:
+            UsageError: no such run, or it is running in another process.
+            JournalVersionMismatch: it was begun by another version or for another agent.
+        """
+        return await _runner().resume(self, run_id, budget=budget)
+
+    def explain(self, task: str | Task = "…", *, files: str | Path | None = None) -> str:
+        """Return every prompt that would be sent for the first step, as text."""
+        return _runner().explain(self, _task(task, files))
+
+
+class Runner(Protocol):
+    """What runs agents. `branchwise.graphs` provides it: agents stand below the machines that run them."""
+
+    async def run(
+        self, agent: Agent, task: Task, budget: Budget, *, seed: int | None, search: Strategy | None
+    ) -> Result:
+        """Run to the end."""
+
+    def stream(
+        self, agent: Agent, task: Task, budget: Budget, *, seed: int | None, search: Strategy | None
+    ) -> AsyncIterator[Event | Result]:
+        """Run and yield the events."""
+
+    async def resume(self, agent: Agent, run_id: str, *, budget: Budget | None) -> Result:
+        """Go on with a run."""
+
+    def explain(self, agent: Agent, task: Task) -> str:
+        """Show the prompts."""
+
+
+_installed: list[Runner] = []
+
+
+def install_runner(runner: Runner) -> None:
+    """Set what runs agents; called once, when `branchwise` is imported."""
+    _installed[:] = [runner]
+
+
+def _runner() -> Runner:
+    return _installed[0]
+
+
+def _task(task: str | Task, files: str | Path | None) -> Task:
+    if isinstance(task, Task):
+        if files is not None:
+            raise UsageError("give files in the Task or beside it, not both")
+        return task
+    if not task.strip():
+        raise UsageError("the task is empty; say what is to be done")
+    return Task(prompt=task, files=None if files is None else str(files))
+
+
+def _block_on(coroutine: Coroutine[Any, Any, T]) -> T:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    coroutine.close()
+    raise UsageError("run_sync was called inside an event loop; use `await agent.run(...)` there")

@@ -1,0 +1,80 @@
+"""From a trajectory to the messages that the model sees.
+
+A pure function of the path, so siblings share their prefix byte for byte (the server's prefix cache pays) and a resumed run
+asks exactly what the killed one asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..core.tree import TreeView
+from ..core.types import Message, Node, NodeId, Task, ToolSpec
+from .agent import Agent
+from .forms import Form, JsonForm, describe
+from .prompts import fill
+
+FILES_LIMIT_CHARS = 24_000
+"""At most so much of the task's files is shown in the first message."""
+
+
+@dataclass(frozen=True)
+class Prompter:
+    """Renders the messages of one run.
+
+    Args:
+        agent: whose instructions and context setting are used.
+        task: the task.
+        form: the form of a turn.
+        specs: the tools.
+        files: the task's files that are text, by path.
+    """
+
+    agent: Agent
+    task: Task
+    form: Form
+    specs: Sequence[ToolSpec]
+    files: Mapping[str, str]
+
+    def messages(self, path: Sequence[Node], view: TreeView) -> list[Message]:
+        """Return the messages for the turn after `path`."""
+        messages = [Message("system", self.system()), Message("user", self.first(_notes(view, path[0].id)))]
+        for node in path[1:]:
+            if node.step is not None:
+                messages += self.form.write(node.step, _notes(view, node.id))
+        return messages
+
+    def system(self) -> str:
+        """Return the system prompt. Nothing that a tool or a page said ever gets into it."""
+        instructions = self.agent.instructions or "You solve tasks with the tools that you have."
+        if isinstance(self.form, JsonForm):
+            return fill("solver_json", instructions=instructions, tools=describe(self.specs))
+        return fill("solver_native", instructions=instructions)
+
+    def first(self, feedback: str) -> str:
+        """Return the first user message: the task, its files, and what the verifiers say at the start."""
+        return fill("task", task=self.task.prompt, files=self._files(), feedback=feedback)
+
+    def _files(self) -> str:
+        if not self.files or self.agent.context == "none":
+            return ""
+        if self.agent.context == "list":
+            return "Files:\n" + "\n".join(sorted(self.files))
+        shown, room = [], FILES_LIMIT_CHARS
+        for path, text in sorted(self.files.items()):
+            if len(text) > room:
+                shown.append(f"{path} (not shown, {len(text)} characters; read it)")
+                continue
+            room -= len(text)
+            shown.append(f"{path}:\n```\n{text.rstrip()}\n```")
+        return "\n\n".join(shown)
+
+
+def _notes(view: TreeView, node: NodeId) -> str:
+    """What the verifiers said when they first judged the node, unless they only repeat what they said of an equal state."""
+    said: dict[str, str] = {}
+    for verdict in view.verdicts(node):
+        if verdict.calls and verdict.feedback:
+            said.setdefault(verdict.verifier, verdict.feedback)
+    return "\n\n".join(f"[{name}] {text}" for name, text in said.items())

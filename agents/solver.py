@@ -1,0 +1,273 @@
+"""The solver: takes one turn from a node, and has nodes judged. The search machine's hands."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from time import monotonic
+from typing import Any, Protocol
+
+from ..core.budget import Bill, Ledger
+from ..core.errors import (
+    BudgetExceeded,
+    ModelError,
+    SandboxError,
+    ToolArgumentsInvalid,
+    ToolError,
+    ToolNotFound,
+    UsageError,
+)
+from ..core.events import Expand, Score
+from ..core.protocols import Candidate, Context, Environment, Meter, Model, Sandboxes, Verifier
+from ..core.tree import Tree
+from ..core.types import (
+    ExecResult,
+    Node,
+    NodeId,
+    Observation,
+    Sampling,
+    Step,
+    Task,
+    ToolCall,
+    Usage,
+    Verdict,
+)
+from ..tools.tool import Tool
+from .agent import Agent
+from .forms import Form, Turn
+from .prompting import Prompter
+
+
+class EffectLog(Protocol):
+    """Remembers which external effects were begun and what they returned; see `models.accounts.CallLog`."""
+
+    def begin_effect(self, key: str) -> str | None:
+        """Enter an effect that is about to happen; return what it returned where it happened already.
+
+        Raises:
+            ToolError: it was begun by a process that died: whether it happened is unknown.
+        """
+
+    def end_effect(self, key: str, result: str) -> None:
+        """Enter what the effect returned."""
+
+
+@dataclass
+class Solver:
+    """One run's solver: the agent's model, tools, verifiers and sandboxes, under the run's budget.
+
+    Args:
+        agent: the agent.
+        task: the task.
+        model: the agent's model, already accounted and retrying.
+        prompter: renders messages.
+        form: the form of a turn.
+        ledger: what pays for tools, verifiers and sandbox time.
+        sandboxes: supply of environments; None for an agent without a sandbox.
+        effects: log of external effects.
+        seed: the run's seed.
+    """
+
+    agent: Agent
+    task: Task
+    model: Model
+    prompter: Prompter
+    form: Form
+    ledger: Ledger
+    sandboxes: Sandboxes | None
+    effects: EffectLog
+    seed: int
+    _judged: dict[tuple[str, str], Verdict] = field(default_factory=dict)
+    """Verdicts by verifier and environment state: an equal state is not judged again."""
+    _judging: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
+
+    # --- one more step ---
+
+    async def expand(self, work: Expand, tree: Tree, bill: Bill) -> Node:
+        """Sample a turn after `work.node`, run its calls in a fork of the node's environment, and return the new node."""
+        parent = tree[work.node]
+        path = tree.path(work.node)
+        with await self.ledger.reserve(Usage(nodes=1)) as held:
+            turn = await self._turn(work, path, tree, bill)
+            env_ref = parent.env_ref
+            observations: tuple[Observation, ...] = ()
+            if turn.calls:
+                observations, env_ref = await self._act(work, turn.calls, path, bill)
+            elif turn.problem is not None:
+                observations = (Observation("", turn.problem, ok=False),)
+            held.actual = Usage(nodes=1)
+        bill.add(Usage(nodes=1))
+        step = Step(_kind(turn), turn.text, turn.calls, observations, self.model.name)
+        return Node(
+            NodeId(work.id), parent.id, step, env_ref, parent.depth + 1, bill.usage, answer=turn.answer
+        )
+
+    async def _turn(self, work: Expand, path: Sequence[Node], tree: Tree, bill: Bill) -> Turn:
+        specs = [tool.spec for tool in self.agent.toolbox]
+        request = self.form.request(self.prompter.messages(path, tree), specs, self._sampling(work))
+        meter = Meter()
+        try:
+            response = await self.model.generate(request, meter)
+        finally:
+            usage = meter.usage()
+            bill.add(replace(usage, usd=self.model.price(usage) or 0.0))
+        return self.form.read(response)
+
+    def _sampling(self, work: Expand) -> Sampling:
+        sampling = replace(self.agent.sampling, seed=derive_seed(self.seed, work.id))
+        return sampling if work.temperature is None else replace(sampling, temperature=work.temperature)
+
+    # --- tools ---
+
+    async def _act(
+        self, work: Expand, calls: Sequence[ToolCall], path: Sequence[Node], bill: Bill
+    ) -> tuple[tuple[Observation, ...], str | None]:
+        env_ref = path[-1].env_ref
+        tools = {tool.name: tool for tool in self.agent.toolbox}
+        async with self._environment(env_ref, bill) as environment:
+            ctx = Context(self.task, environment, path)
+            observations = []
+            for index, call in enumerate(calls):
+                observations.append(await self._call(f"{work.id}.{index}", call, tools, ctx, bill))
+            if environment is not None:
+                env_ref = await environment.snapshot()
+        return tuple(observations), env_ref
+
+    async def _call(self, key: str, call: ToolCall, tools: Mapping[str, Tool], ctx: Context, bill: Bill) -> Observation:
+        """Run one call. What goes wrong in it is for the model to see; what goes wrong around it ends the branch."""
+        with await self.ledger.reserve(Usage(tool_calls=1)) as held:
+            held.actual = Usage(tool_calls=1)
+            bill.add(held.actual)
+            try:
+                tool = tools.get(call.name)
+                if tool is None:
+                    raise ToolNotFound(f"there is no tool {call.name!r}; there are: {', '.join(tools)}")
+                return Observation(call.id, await self._run(key, tool, call, ctx))
+            except (BudgetExceeded, ModelError, SandboxError):
+                raise
+            except TimeoutError:
+                return Observation(call.id, f"{call.name} was stopped after {tools[call.name].timeout_seconds:g} s", ok=False)
+            except (ToolError, UsageError) as error:
+                return Observation(call.id, str(error), ok=False)
+            except Exception as error:  # noqa: BLE001 - a user's tool may raise anything; the model gets to see it
+                return Observation(call.id, f"{call.name} failed: {type(error).__name__}: {error}", ok=False)
+
+    async def _run(self, key: str, tool: Tool, call: ToolCall, ctx: Context) -> str:
+        if tool.effects != "external":
+            return await tool.run(ctx, call.arguments)
+        known = self.effects.begin_effect(key)
+        if known is not None:
+            return known
+        try:
+            result = await tool.run(ctx, call.arguments)
+        except ToolArgumentsInvalid as error:
+            self.effects.end_effect(key, str(error))
+            raise
+        self.effects.end_effect(key, result)
+        return result
+
+    # --- verdicts ---
+
+    async def score(self, work: Score, tree: Tree, bill: Bill) -> tuple[Verdict, ...]:
+        """Return the verdicts of every verifier that applies to the node."""
+        path = tree.path(work.node)
+        verdicts = []
+        for verifier in self.agent.verifiers:
+            if verifier.scope == "state" or path[-1].answer is not None:
+                verdicts.append(await self._judge(verifier, path, bill))
+        return tuple(verdicts)
+
+    async def _judge(self, verifier: Verifier, path: Sequence[Node], bill: Bill) -> Verdict:
+        env_ref = path[-1].env_ref
+        if verifier.scope != "state" or env_ref is None:
+            return await self._ask(verifier, path, bill)
+        key = (verifier.name, env_ref)
+        async with self._judging.setdefault(key, asyncio.Lock()):
+            if (known := self._judged.get(key)) is not None:
+                return replace(known, calls=0, usage=Usage())
+            verdict = await self._ask(verifier, path, bill)
+            self._judged[key] = verdict
+            return verdict
+
+    async def _ask(self, verifier: Verifier, path: Sequence[Node], bill: Bill) -> Verdict:
+        candidate = Candidate(
+            self.task,
+            path,
+            path[0].env_ref,
+            lambda ref: self._environment(ref, bill, needed=True),
+            self.sandboxes.diff if self.sandboxes is not None else _no_diff,
+            self.model,
+        )
+        with await self.ledger.reserve(Usage(verifier_calls=1)) as held:
+            held.actual = Usage(verifier_calls=1)
+            bill.add(held.actual)
+            return await verifier.judge(candidate)
+
+    def remember(self, tree: Tree) -> None:
+        """Take the verdicts of a resumed run as known."""
+        for node in tree:
+            if node.env_ref is not None:
+                for verdict in tree.verdicts(node.id):
+                    if verdict.calls:
+                        self._judged.setdefault((verdict.verifier, node.env_ref), verdict)
+
+    # --- environments ---
+
+    @asynccontextmanager
+    async def _environment(self, ref: str | None, bill: Bill, *, needed: bool = False) -> AsyncIterator[Any]:
+        if self.sandboxes is None:
+            if needed:
+                raise UsageError(f"agent {self.agent.name!r} has no sandbox; give it one: Agent(sandbox=...)")
+            yield None
+            return
+        environment = await self.sandboxes.open(ref)
+        try:
+            yield Paid(environment, self.ledger, bill)
+        finally:
+            await environment.close()
+
+
+class Paid:
+    """An environment whose running time is paid from a ledger; everything else goes straight through."""
+
+    def __init__(self, inner: Environment, ledger: Ledger, bill: Bill) -> None:
+        self._inner = inner
+        self._ledger = ledger
+        self._bill = bill
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def exec(self, command: Sequence[str] | str, *, timeout_seconds: float = 60.0, **options: Any) -> ExecResult:
+        """Run a program, for at most what is left of the budget's `sandbox_seconds`."""
+        left = self._ledger.left("sandbox_seconds")
+        allowed = timeout_seconds if left is None else min(timeout_seconds, max(left, 0.01))
+        with await self._ledger.reserve(Usage(sandbox_seconds=allowed)) as held:
+            began = monotonic()
+            try:
+                return await self._inner.exec(command, timeout_seconds=allowed, **options)
+            finally:
+                # Never more than was held: what the worker needs on top of the program is not the program's.
+                held.actual = Usage(sandbox_seconds=min(allowed, monotonic() - began))
+                self._bill.add(held.actual)
+
+
+def _kind(turn: Turn) -> Any:
+    if turn.problem is not None:
+        return "invalid"
+    if turn.answer is not None:
+        return "answer"
+    return "tool" if turn.calls else "thought"
+
+
+def _no_diff(old: str, new: str) -> tuple[dict[str, bytes], list[str]]:
+    raise UsageError(f"no sandbox, so no snapshots to compare: {old}, {new}")
+
+
+def derive_seed(run_seed: int, work: int) -> int:
+    """Return the sampling seed of a work item: 31 bits, a function of the run's seed and the item's number."""
+    digest = hashlib.blake2b(f"{run_seed}/{work}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") & 0x7FFFFFFF

@@ -1,0 +1,411 @@
+"""Running agents: from an `Agent` and a `Task` to a `Result`, and on again after a kill."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from ..agents.agent import Agent
+from ..agents.forms import Form, JsonForm, NativeForm
+from ..agents.prompting import Prompter
+from ..agents.solver import Solver
+from ..core.budget import Ledger
+from ..core.errors import JournalError, JournalVersionMismatch, UsageError
+from ..core.events import Event, Resumed
+from ..core.protocols import Model, Sandboxes, Strategy
+from ..core.tree import Tree
+from ..core.types import ROOT, Budget, Node, Result, Task, Usage
+from ..models import connect
+from ..models.accounts import Accounted, CallLog
+from ..models.retry import Retrying
+from .journal import Run, RunRecord, RunStore, new_run_id, new_seed
+from .search import Search, run_search, search_graph
+
+Listener = Callable[[Sequence[Event], Tree], None]
+
+
+@dataclass
+class Running:
+    """A run under way: what a live view looks at, and the handle to stop it."""
+
+    run_id: str
+    search: Search
+    accounted: Accounted
+    strategy: Strategy
+
+    @property
+    def tree(self) -> Tree:
+        """The tree so far."""
+        return self.search.tree
+
+    @property
+    def ledger(self) -> Ledger:
+        """Budget, spent and reserved."""
+        return self.search.ledger
+
+    @property
+    def calls_in_flight(self) -> int:
+        """Model calls at the server now."""
+        return len(self.accounted.live)
+
+    @property
+    def tokens_in_flight(self) -> int:
+        """Tokens that the calls in flight have sampled so far."""
+        return sum(meter.completion_tokens for meter in self.accounted.live.values())
+
+    def interrupt(self) -> None:
+        """Stop soon with the best so far; the run can be resumed."""
+        self.search.interrupt()
+
+
+class LocalRunner:
+    """Runs agents in this process, each run in a folder of its own.
+
+    Args:
+        store: where the runs are kept; `BRANCHWISE_HOME`/runs unless given.
+    """
+
+    def __init__(self, store: RunStore | None = None) -> None:
+        self._store = store
+
+    @property
+    def store(self) -> RunStore:
+        """Where the runs are kept."""
+        return self._store or RunStore()
+
+    # --- what an agent asks for ---
+
+    async def run(
+        self, agent: Agent, task: Task, budget: Budget, *, seed: int | None = None, search: Strategy | None = None
+    ) -> Result:
+        """Run to the end."""
+        return await self.begin(agent, task, budget, seed=seed, search=search)
+
+    async def resume(self, agent: Agent, run_id: str, *, budget: Budget | None = None) -> Result:
+        """Go on with a run."""
+        return await self.go_on(agent, run_id, budget=budget)
+
+    async def stream(
+        self, agent: Agent, task: Task, budget: Budget, *, seed: int | None = None, search: Strategy | None = None
+    ) -> AsyncIterator[Event | Result]:
+        """Run and yield the events, then the result. A reader that is slow never slows the search."""
+        queue: asyncio.Queue[Event | Result | BaseException] = asyncio.Queue()
+        running: list[Running] = []
+
+        def take(events: Sequence[Event], _tree: Tree) -> None:
+            for event in events:
+                queue.put_nowait(event)
+
+        async def work() -> None:
+            try:
+                result = await self.begin(
+                    agent, task, budget, seed=seed, search=search, listener=take, started=running.append
+                )
+                queue.put_nowait(result)
+            except BaseException as error:  # noqa: BLE001 - handed to the reader, who raises it
+                queue.put_nowait(error)
+
+        background = asyncio.create_task(work())
+        try:
+            while True:
+                item = await queue.get()
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+                if isinstance(item, Result):
+                    return
+        finally:
+            for run in running:
+                run.interrupt()
+            if not background.done() and not running:
+                background.cancel()
+            with suppress(asyncio.CancelledError):
+                await background
+
+    def explain(self, agent: Agent, task: Task) -> str:
+        """Return the prompts of the first step. Reads the task's files; starts neither model nor sandbox."""
+        form = _form(agent, native=agent.form == "native")
+        files = _host_texts(Path(task.files)) if task.files else {}
+        prompter = Prompter(agent, task, form, [tool.spec for tool in agent.toolbox], files)
+        tree = Tree(Node(ROOT, None, None))
+        request = form.request(prompter.messages([tree.root], tree), prompter.specs, agent.sampling)
+        parts = [f"--- {message.role} ---\n{message.content}" for message in request.messages]
+        for spec in request.tools:
+            parts.append(f"--- tool {spec.name} ---\n{spec.description}\n{dict(spec.parameters)}")
+        if request.response_schema is not None:
+            parts.append("--- form of the reply ---\n" + json.dumps(request.response_schema, indent=1))
+        return "\n\n".join(parts)
+
+    # --- what the command line asks for ---
+
+    async def begin(
+        self,
+        agent: Agent,
+        task: Task,
+        budget: Budget,
+        *,
+        seed: int | None = None,
+        search: Strategy | None = None,
+        source: str | None = None,
+        listener: Listener | None = None,
+        started: Callable[[Running], None] | None = None,
+    ) -> Result:
+        """Begin a run and take it to its end.
+
+        Args:
+            agent: the agent.
+            task: the task.
+            budget: hard limits.
+            seed: the run's seed; random unless given.
+            search: strategy instead of the agent's.
+            source: `file.py:name` of the agent, for a resume from the command line.
+            listener: told every batch of events.
+            started: given the run's handle once it is under way.
+        """
+        strategy = search if search is not None else agent.strategy
+        _check(agent, strategy, task)
+        seed = new_seed() if seed is None else seed
+        record = RunRecord(
+            run_id=new_run_id(),
+            agent=agent.name,
+            task=task.model_dump(mode="json"),
+            budget=budget.model_dump(mode="json", exclude_none=True),
+            seed=seed,
+            strategy=repr(strategy.fresh(seed)),
+            model=agent.model if isinstance(agent.model, str) else agent.model.name,
+            source=source,
+        )
+        run = self.store.create(record)
+        return await self._go(agent, task, budget, strategy, run, record, listener, started)
+
+    async def go_on(
+        self,
+        agent: Agent,
+        run_id: str,
+        *,
+        budget: Budget | None = None,
+        search: Strategy | None = None,
+        listener: Listener | None = None,
+        started: Callable[[Running], None] | None = None,
+    ) -> Result:
+        """Take an earlier run to its end; see `Agent.resume`."""
+        run = self.store.open(run_id)
+        record = run.load()
+        strategy = search if search is not None else agent.strategy
+        if record.agent != agent.name or record.strategy != repr(strategy.fresh(record.seed)):
+            raise JournalVersionMismatch(
+                f"run {record.run_id} was begun by agent {record.agent!r} with {record.strategy}; this is {agent.name!r} "
+                f"with {strategy!r}: resume it with the same definition"
+            )
+        budget = Budget(**record.budget) if budget is None else budget
+        record.budget = budget.model_dump(mode="json", exclude_none=True)
+        return await self._go(agent, Task(**record.task), budget, strategy, run, record, listener, started)
+
+    async def _go(
+        self,
+        agent: Agent,
+        task: Task,
+        budget: Budget,
+        strategy: Strategy,
+        run: Run,
+        record: RunRecord,
+        listener: Listener | None,
+        started: Callable[[Running], None] | None,
+    ) -> Result:
+        async with AsyncExitStack() as stack:
+            stack.enter_context(_locked(run))
+            run.take_over(record)
+            log = stack.enter_context(CallLog(run.calls_path))
+            lost = log.lost()
+            model = await _open_model(agent, stack)
+            sandboxes = await _open_sandboxes(agent, run, stack)
+            if task.files is not None and sandboxes is not None and record.root_ref is None:
+                record.root_ref = await sandboxes.keep(Path(task.files).expanduser())
+            run.save(record)
+            saver = await stack.enter_async_context(run.saver())
+            graph = search_graph().compile(checkpointer=saver)
+
+            ledger = Ledger(budget, elapsed_seconds=record.elapsed_seconds)
+            accounted = Accounted(model, ledger, log, asyncio.Semaphore(agent.slots or model.slots))
+            form = _form(agent, native=model.native_tools)
+            prompter = Prompter(
+                agent, task, form, [t.spec for t in agent.toolbox], await _texts(sandboxes, record.root_ref, agent)
+            )
+            solver = Solver(agent, task, Retrying(accounted), prompter, form, ledger, sandboxes, log, record.seed)
+            slots = agent.slots or model.slots
+            search = Search(
+                strategy.fresh(record.seed),
+                solver,
+                ledger,
+                Node(ROOT, None, None, record.root_ref),
+                # A few more than the endpoint serves at once: while one runs its tools, the next is at the server.
+                slots=slots + max(1, slots // 8),
+                listener=listener or (lambda _events, _tree: None),
+                replayed=lambda tree: _after_replay(tree, solver, ledger, log),
+                resumed=Resumed(lost, record.elapsed_seconds),
+            )
+            if started is not None:
+                started(Running(record.run_id, search, accounted, strategy))
+            try:
+                tree = await run_search(search, graph, record.run_id)
+            except OSError as error:
+                raise JournalError(f"run {record.run_id} cannot write its journal: {error}") from error
+            result = _result(tree, ledger, sandboxes, record)
+            record.status = result.stop_reason
+            record.elapsed_seconds = ledger.elapsed_seconds
+            record.process_started = None
+            record.summary = result.to_json()
+            run.save(record)
+            return result
+
+
+def _after_replay(tree: Tree, solver: Solver, ledger: Ledger, log: CallLog) -> None:
+    """Charge what earlier processes spent: model calls as the log has them, everything else as the journal has it."""
+    calls, other = log.spent(), tree.usage
+    ledger.charge(
+        Usage(
+            calls.prompt_tokens,
+            calls.cached_tokens,
+            calls.completion_tokens,
+            calls.cancelled_tokens,
+            calls.calls,
+            other.verifier_calls,
+            other.tool_calls,
+            other.sandbox_seconds,
+            calls.usd,
+            len(tree) - 1,
+        )
+    )
+    solver.remember(tree)
+
+
+def _check(agent: Agent, strategy: Strategy, task: Task) -> None:
+    """Refuse combinations that cannot work, before anything is started.
+
+    Raises:
+        UsageError: with what to change.
+    """
+    if strategy.speculative and (external := [t.name for t in agent.toolbox if t.effects == "external"]):
+        raise UsageError(
+            f"tool {external[0]!r} has external effects, and {strategy.name} runs branches that it may throw away; use it "
+            "without search, or split the action off"
+        )
+    if agent.sandbox is None:
+        needy = [t.name for t in agent.toolbox if t.wants_context and t.effects == "sandbox"]
+        needy += [v.name for v in agent.verifiers if v.scope == "state"]
+        if needy:
+            raise UsageError(
+                f"{needy[0]!r} works in a sandbox and agent {agent.name!r} has none; give it one: "
+                "Agent(sandbox=bw.sandboxes.Docker())"
+            )
+        if task.files is not None:
+            raise UsageError(f"the task has files but agent {agent.name!r} has no sandbox to put them into")
+    if task.files is not None and not Path(task.files).expanduser().is_dir():
+        raise UsageError(f"files={task.files!r} is no folder")
+
+
+def _form(agent: Agent, *, native: bool) -> Form:
+    if agent.form == "native" or (agent.form == "auto" and native):
+        return NativeForm()
+    # Where every state is judged by execution the search knows when it is done; a model need not say so.
+    judged = any(verifier.scope == "state" for verifier in agent.verifiers)
+    return JsonForm(may_answer=not judged)
+
+
+async def _open_model(agent: Agent, stack: AsyncExitStack) -> Model:
+    if not isinstance(agent.model, str):
+        return agent.model
+    model = await connect(agent.model)
+    stack.push_async_callback(model.aclose)
+    return model
+
+
+async def _open_sandboxes(agent: Agent, run: Run, stack: AsyncExitStack) -> Sandboxes | None:
+    if agent.sandbox is None:
+        return None
+    sandboxes = await agent.sandbox.start(run.folder.name, run.snapshots)
+    stack.push_async_callback(sandboxes.aclose)
+    return sandboxes
+
+
+async def _texts(sandboxes: Sandboxes | None, root_ref: str | None, agent: Agent) -> dict[str, str]:
+    """The task's files that are text, as the snapshot has them."""
+    if sandboxes is None or root_ref is None or agent.context == "none":
+        return {}
+    environment = await sandboxes.open(root_ref)
+    try:
+        contents = {path: await environment.read(path) for path in await environment.list()}
+    finally:
+        await environment.close()
+    return {path: text for path, content in contents.items() if (text := _text(content)) is not None}
+
+
+def _host_texts(folder: Path) -> dict[str, str]:
+    if not folder.is_dir():
+        raise UsageError(f"files={str(folder)!r} is no folder")
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    texts = {str(path.relative_to(folder)): _text(path.read_bytes()) for path in files}
+    return {path: text for path, text in texts.items() if text is not None}
+
+
+def _text(content: bytes) -> str | None:
+    try:
+        return content.decode() if b"\0" not in content else None
+    except UnicodeDecodeError:
+        return None
+
+
+def _result(tree: Tree, ledger: Ledger, sandboxes: Sandboxes | None, record: RunRecord) -> Result:
+    assert tree.stopped is not None
+    node = tree.selected
+    verdicts = tuple(tree.verdicts(node)) if node is not None else ()
+    value = tree.value(node) if node is not None else None
+    chosen = tree[node] if node is not None else None
+    changed: dict[str, bytes] = {}
+    deleted: list[str] = []
+    if sandboxes is not None and chosen is not None and chosen.env_ref is not None and record.root_ref is not None:
+        changed, deleted = sandboxes.diff(record.root_ref, chosen.env_ref)
+    return Result(
+        answer=chosen.answer if chosen is not None else None,
+        accepted=tree.accepted is not None,
+        abstained=chosen is None,
+        confidence=value,
+        confidence_source="mean verdict of the chosen node, not calibrated" if value is not None else "nobody judged it",
+        verdicts=verdicts,
+        stop_reason=tree.stopped.reason,
+        stop_detail=tree.stopped.detail,
+        usage=ledger.spent,
+        seconds=ledger.elapsed_seconds,
+        node=node,
+        tree=tree,
+        run_id=record.run_id,
+        files=changed,
+        deleted=tuple(deleted),
+    )
+
+
+@contextmanager
+def _locked(run: Run) -> Iterator[IO[str]]:
+    """Hold the run for this process; the kernel lets it go if the process dies.
+
+    Raises:
+        UsageError: another process is running it.
+    """
+    with (run.folder / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            raise UsageError(f"run {run.folder.name} is going on in process {file.read().strip() or '?'}") from error
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        yield file

@@ -1,0 +1,268 @@
+"""Paying for model calls: reserve, make, settle, and never pay twice for a call that finished.
+
+Layers, from outside: `Retrying` (each attempt is paid for by itself) around `Accounted` (this module) around the client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from pydantic import TypeAdapter
+
+from ..core.budget import Ledger
+from ..core.errors import JournalError, ToolError, UsageError
+from ..core.keys import request_key
+from ..core.protocols import Meter, Model
+from ..core.types import NO_USAGE, ModelRequest, ModelResponse, Usage
+
+LEAST_COMPLETION_TOKENS = 16
+"""A reply that the budget would cut below this is not asked for."""
+
+_REPLY = TypeAdapter(ModelResponse)
+_USAGE = TypeAdapter(Usage)
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spending (id INTEGER PRIMARY KEY, key TEXT NOT NULL, settled INTEGER NOT NULL, usage TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS effects (key TEXT PRIMARY KEY, result TEXT) WITHOUT ROWID;
+"""
+
+
+class CallLog:
+    """What a run's model calls cost and what the finished ones replied, in SQLite.
+
+    A call is entered with what it reserves before it is made, and settled together with its reply in one transaction. After
+    a kill the entries that were never settled are calls that were in flight: they stay charged at their reservation, for
+    nobody knows what they really cost and a hard budget must not be overshot. The process, not the machine, is what may
+    die: a power cut can lose the last entries.
+
+    Args:
+        path: database file; made where it does not exist. ":memory:" forgets with the process.
+
+    Raises:
+        JournalError: the file cannot be opened or written.
+    """
+
+    def __init__(self, path: Path | str = ":memory:") -> None:
+        self.path = path
+        self.replayed = 0
+        """Calls of this process that were answered from the log."""
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise JournalError(f"cannot open the log of model calls {path}: {error}") from error
+
+    def spent(self) -> Usage:
+        """What all calls cost so far, unsettled ones at their reservation."""
+        total = NO_USAGE
+        for (usage,) in self._db.execute("SELECT usage FROM spending"):
+            total += _USAGE.validate_json(usage)
+        return total
+
+    def lost(self) -> Usage:
+        """Settle the calls that an ended process left open, at their reservation; return the sum."""
+        lost = NO_USAGE
+        with self._transaction():
+            for row, usage in self._db.execute("SELECT id, usage FROM spending WHERE settled = 0").fetchall():
+                reserved = _USAGE.validate_json(usage)
+                cost = replace(
+                    reserved, completion_tokens=0, cancelled_tokens=reserved.cancelled_tokens + reserved.completion_tokens
+                )
+                self._db.execute("UPDATE spending SET settled = 1, usage = ? WHERE id = ?", (_dump(cost), row))
+                lost += cost
+        return lost
+
+    def reply(self, key: str) -> ModelResponse | None:
+        """Return what a finished call replied."""
+        row = self._db.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            return None
+        self.replayed += 1
+        return _REPLY.validate_json(row[0])
+
+    def enter(self, key: str, reserved: Usage) -> int:
+        """Enter a call that is about to be made; return its number."""
+        with self._transaction():
+            cursor = self._db.execute(
+                "INSERT INTO spending (key, settled, usage) VALUES (?, 0, ?)", (key, _dump(reserved))
+            )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def settle(self, number: int, key: str, usage: Usage, reply: ModelResponse | None) -> None:
+        """Record what a call cost and, where it finished, its reply."""
+        with self._transaction():
+            self._db.execute("UPDATE spending SET settled = 1, usage = ? WHERE id = ?", (_dump(usage), number))
+            if reply is not None:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO replies VALUES (?, ?)",
+                    (key, _REPLY.dump_json(reply, exclude_defaults=True).decode()),
+                )
+
+    def begin_effect(self, key: str) -> str | None:
+        """Enter an external effect that is about to happen; return what it returned where it happened already.
+
+        Raises:
+            ToolError: a process that died had begun it: whether it happened is unknown, so it is not done again.
+        """
+        row = self._db.execute("SELECT result FROM effects WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            with self._transaction():
+                self._db.execute("INSERT INTO effects VALUES (?, NULL)", (key,))
+            return None
+        if row[0] is None:
+            raise ToolError(
+                "this action was begun before the run was interrupted; whether it took effect is unknown and it is not "
+                "repeated. Find out by other means, then go on"
+            )
+        return str(row[0])
+
+    def end_effect(self, key: str, result: str) -> None:
+        """Enter what an external effect returned."""
+        with self._transaction():
+            self._db.execute("UPDATE effects SET result = ? WHERE key = ?", (result, key))
+
+    def _transaction(self) -> _Transaction:
+        return _Transaction(self._db, self.path)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Transaction:
+    """BEGIN on entry, COMMIT on leaving, ROLLBACK on an error; SQLite's errors become `JournalError`."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path | str) -> None:
+        self._db = db
+        self._path = path
+
+    def __enter__(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        try:
+            self._db.execute("ROLLBACK" if error else "COMMIT")
+        except sqlite3.Error as failure:
+            raise JournalError(f"cannot write the log of model calls {self._path}: {failure}") from failure
+        if isinstance(error, sqlite3.Error):
+            raise JournalError(f"cannot write the log of model calls {self._path}: {error}") from error
+
+
+def _dump(usage: Usage) -> str:
+    return json.dumps({name: value for name, value in asdict(usage).items() if value})
+
+
+@dataclass
+class Accounted:
+    """A model whose calls are paid from a ledger and logged.
+
+    Args:
+        inner: the client.
+        ledger: what pays.
+        log: where calls are entered.
+        gate: how many calls may be at the server at once; shared by all users of one endpoint within a run.
+    """
+
+    inner: Model
+    ledger: Ledger
+    log: CallLog
+    gate: asyncio.Semaphore
+    live: dict[int, Meter]
+    """Meters of the calls in flight, by their number in the log."""
+
+    def __init__(self, inner: Model, ledger: Ledger, log: CallLog, gate: asyncio.Semaphore | None = None) -> None:
+        self.inner = inner
+        self.ledger = ledger
+        self.log = log
+        self.gate = gate or asyncio.Semaphore(inner.slots)
+        self.live = {}
+        if ledger.limits("usd") and inner.price(Usage(prompt_tokens=1, completion_tokens=1)) is None:
+            raise UsageError(
+                f"a budget in usd was set but the price of {inner.name} is unknown; give it: "
+                "connect(name, price=Price(...)), or limit tokens instead"
+            )
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.inner.name
+
+    @property
+    def slots(self) -> int:
+        """The endpoint's slots."""
+        return self.inner.slots
+
+    @property
+    def native_tools(self) -> bool:
+        """The model's own way of calling tools."""
+        return self.inner.native_tools
+
+    def price(self, usage: Usage) -> float | None:
+        """US dollars for `usage`."""
+        return self.inner.price(usage)
+
+    async def prompt_tokens(self, request: ModelRequest) -> int:
+        """An upper bound on the prompt's tokens."""
+        return await self.inner.prompt_tokens(request)
+
+    async def aclose(self) -> None:
+        """Close the client."""
+        await self.inner.aclose()
+
+    async def generate(self, request: ModelRequest, meter: Meter) -> ModelResponse:
+        """Return the logged reply, or pay for a new one.
+
+        Raises:
+            BudgetExceeded: not even a short reply fits into what is left.
+        """
+        key = request_key(self.name, request)
+        if (known := self.log.reply(key)) is not None:
+            return _remember(known, meter)
+        want = Usage(
+            prompt_tokens=await self.inner.prompt_tokens(request),
+            completion_tokens=request.sampling.max_tokens,
+            calls=1,
+        )
+        want = replace(want, usd=self.inner.price(want) or 0.0)
+        async with self.gate:
+            least = min(LEAST_COMPLETION_TOKENS, request.sampling.max_tokens)
+            with await self.ledger.reserve(want, least_completion_tokens=least) as held:
+                number = self.log.enter(key, held.amount)
+                granted = replace(request.sampling, max_tokens=held.amount.completion_tokens)
+                reply: ModelResponse | None = None
+                self.live[number] = meter
+                try:
+                    reply = await self.inner.generate(replace(request, sampling=granted), meter)
+                finally:
+                    del self.live[number]
+                    cost = meter.usage()
+                    held.actual = replace(cost, usd=self.inner.price(cost) or 0.0)
+                    # A reply that the budget cut short is not the reply to this request; a larger budget asks again.
+                    cut = reply is not None and reply.finish_reason == "length" and granted != request.sampling
+                    self.log.settle(number, key, held.actual, None if cut else reply)
+                return reply
+
+
+def _remember(reply: ModelResponse, meter: Meter) -> ModelResponse:
+    """Set the meter to what the call cost when it was made."""
+    meter.prompt_tokens = reply.usage.prompt_tokens
+    meter.cached_tokens = reply.usage.cached_tokens
+    meter.completion_tokens = reply.usage.completion_tokens
+    meter.finished = True
+    return reply
+

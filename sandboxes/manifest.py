@@ -1,0 +1,95 @@
+"""What a work space consists of: the manifest, whose hash is a snapshot's address."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple, get_args
+
+from ..core.errors import SandboxError
+
+Kind = Literal["f", "l", "d"]
+"""File, symbolic link, empty folder. Folders with something in them follow from the paths."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Entry(NamedTuple):
+    """One line of a manifest."""
+
+    kind: Kind
+    mode: int
+    """Permission bits of a file; 0 for the other kinds."""
+    size_bytes: int
+    """Of a file; 0 for the other kinds."""
+    content: str
+    """SHA-256 of a file's content, target of a link, empty for a folder."""
+
+
+Manifest = Mapping[str, Entry]
+"""Entries by path relative to the work space, sorted by path."""
+
+
+def is_inside(path: str) -> bool:
+    """Whether `path` is relative, in normal form and cannot leave the folder it is relative to."""
+    parts = path.split("/")
+    return "\0" not in path and all(part not in {"", ".", ".."} for part in parts)
+
+
+def parse(rows: Any) -> Manifest:
+    """Return the manifest that `rows`, lists of [kind, path, mode, size, content], describe.
+
+    Raises:
+        SandboxError: the rows are not those of a manifest; nothing of them can be trusted.
+    """
+    manifest: dict[str, Entry] = {}
+    try:
+        for kind, path, mode, size, content in sorted(rows, key=lambda row: str(row[1])):
+            entry = Entry(kind, mode, size, content)
+            if not _is_sound(path, entry) or path in manifest:
+                raise ValueError(f"bad row {[kind, path, mode, size, content]!r}")
+            manifest[path] = entry
+    except (TypeError, ValueError, IndexError, KeyError) as error:
+        raise SandboxError(f"this is not a manifest of a work space: {error}") from error
+    return manifest
+
+
+def _is_sound(path: Any, entry: Entry) -> bool:
+    return (
+        isinstance(path, str)
+        and is_inside(path)
+        and entry.kind in get_args(Kind)
+        and type(entry.mode) is int
+        and 0 <= entry.mode <= 0o777
+        and type(entry.size_bytes) is int
+        and entry.size_bytes >= 0
+        and isinstance(entry.content, str)
+        and (entry.kind != "f" or _DIGEST.fullmatch(entry.content) is not None)
+    )
+
+
+def rows(manifest: Manifest) -> list[list[Any]]:
+    """Return the manifest as the lists that `parse` reads."""
+    return [[entry.kind, path, entry.mode, entry.size_bytes, entry.content] for path, entry in manifest.items()]
+
+
+def canonical(manifest: Manifest) -> bytes:
+    """Return the one JSON text of a manifest; pure ASCII, so that names that are not UTF-8 survive."""
+    return json.dumps(rows(dict(sorted(manifest.items()))), separators=(",", ":")).encode("ascii")
+
+
+def address(text: bytes) -> str:
+    """Return the content address of a manifest's canonical text."""
+    return hashlib.sha256(text).hexdigest()
+
+
+def total_bytes(entries: Iterable[Entry]) -> int:
+    """Return how many bytes the files hold."""
+    return sum(entry.size_bytes for entry in entries)
+
+
+def printable(path: str) -> str:
+    """Return `path` as text that any encoder takes: bytes of a name that are not UTF-8 are shown as `\\xNN`."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

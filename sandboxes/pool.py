@@ -1,0 +1,133 @@
+"""A warm pool: sandboxes started ahead of demand, lent, taken back and used again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from ..core.errors import SandboxError, SandboxStartFailed
+from .guest import Guest
+
+_log = logging.getLogger(__name__)
+
+_STARTS_AT_ONCE = 4
+
+
+class Pool:
+    """Guests that are ready. Grows with demand, keeps one spare, and at most `max_idle` when demand falls."""
+
+    def __init__(self, make: Callable[[], Awaitable[Guest]], *, max_idle: int) -> None:
+        self._make = make
+        self._max_idle = max_idle
+        self._idle: list[Guest] = []
+        self._lent: set[Guest] = set()
+        self._waiting: deque[asyncio.Future[Guest]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._starting = 0
+        self._gate = asyncio.Semaphore(_STARTS_AT_ONCE)
+        self._closed = False
+
+    async def warm(self) -> None:
+        """Wait until one guest is ready, so that what is wrong with the engine is known early.
+
+        Raises:
+            SandboxStartFailed: it could not be started.
+        """
+        self.give_back(await self.take())
+
+    async def take(self) -> Guest:
+        """Return a guest in an unknown state of its work space.
+
+        Raises:
+            SandboxStartFailed: none could be started, or the pool is closed.
+        """
+        if self._closed:
+            raise SandboxStartFailed("this supply of sandboxes is closed; start a new one")
+        while self._idle:
+            guest = self._idle.pop()
+            if not guest.lost:
+                self._lent.add(guest)
+                self._grow()
+                return guest
+            self._in_background(guest.kill())
+        ready: asyncio.Future[Guest] = asyncio.get_running_loop().create_future()
+        self._waiting.append(ready)
+        self._grow()
+        try:
+            guest = await ready
+        except asyncio.CancelledError:
+            if ready.done() and not ready.cancelled() and ready.exception() is None:
+                self._offer(ready.result())
+            raise
+        self._lent.add(guest)
+        return guest
+
+    def give_back(self, guest: Guest) -> None:
+        """Take a guest back, to be lent again; one that is lost or one too many is removed."""
+        self._lent.discard(guest)
+        if guest.lost or self._closed or (len(self._idle) >= self._max_idle and not self._waiting):
+            self._in_background(guest.kill())
+        else:
+            self._offer(guest)
+
+    async def discard(self, guest: Guest) -> None:
+        """Remove a lent guest that shall not be used again."""
+        self._lent.discard(guest)
+        await guest.kill()
+
+    async def aclose(self) -> None:
+        """Remove every guest, lent ones included, and wait until they are gone. Idempotent."""
+        self._closed = True
+        while self._waiting:
+            ready = self._waiting.popleft()
+            if not ready.done():
+                ready.set_exception(SandboxStartFailed("this supply of sandboxes was closed"))
+        while self._tasks:  # those that are being started are then idle
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        guests = [*self._idle, *self._lent]
+        self._idle.clear()
+        self._lent.clear()
+        await asyncio.gather(*(guest.kill() for guest in guests))
+
+    def _offer(self, guest: Guest) -> None:
+        while self._waiting:
+            ready = self._waiting.popleft()
+            if not ready.done():
+                ready.set_result(guest)
+                return
+        self._idle.append(guest)
+
+    def _grow(self) -> None:
+        spare = 1 if self._max_idle else 0
+        missing = len(self._waiting) + spare - len(self._idle) - self._starting
+        for _ in range(missing):
+            self._starting += 1
+            self._in_background(self._start())
+
+    async def _start(self) -> None:
+        try:
+            async with self._gate:
+                guest = await self._make()
+        except SandboxError as error:
+            self._starting -= 1
+            self._refuse(error)
+        else:
+            self._starting -= 1
+            self._offer(guest)
+
+    def _refuse(self, error: SandboxError) -> None:
+        """Tell the first who waits; a spare that could not be started is only worth a note."""
+        while self._waiting:
+            ready = self._waiting.popleft()
+            if not ready.done():
+                ready.set_exception(error)
+                return
+        if not self._closed:
+            _log.warning("a spare sandbox could not be started: %s", error)
+
+    def _in_background(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

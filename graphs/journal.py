@@ -23,11 +23,13 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.graph import START, StateGraph
 
 from ..core.errors import JournalError, JournalVersionMismatch, UsageError
 from ..core.events import JOURNAL_VERSION, Event, decode
 from ..core.settings import home
-from ..core.types import JSON
+from ..core.tree import Tree
+from ..core.types import JSON, ROOT, Node
 
 
 def _extend(journal: list[str], batches: Sequence[list[str]]) -> list[str]:
@@ -222,3 +224,17 @@ def new_run_id() -> str:
 def new_seed() -> int:
     """Return a seed for a run whose caller gave none."""
     return secrets.randbelow(2**31)
+
+
+async def read_tree(run: Run, record: RunRecord) -> tuple[Tree, list[Event]]:
+    """Return a run's tree and events as its journal has them now, without touching the run."""
+    events: list[Event] = []
+    if (run.folder / "journal.sqlite").is_file():
+        async with run.saver() as saver:
+            graph = StateGraph(SearchState)
+            graph.add_node("drive", lambda _state: {})
+            graph.add_edge(START, "drive")
+            config: Any = {"configurable": {"thread_id": record.run_id}}
+            state = await graph.compile(checkpointer=saver).aget_state(config)
+            events = events_of(state.values)
+    return Tree.fold(Node(ROOT, None, None, record.root_ref), events), events

@@ -1,1 +1,115 @@
-"""Branchwise: agent orchestration with verifier-guided search."""
+"""Branchwise: agent orchestration with verifier-guided search.
+
+Define an `Agent`, give it tools and verifiers, and say how its trajectories are searched::
+
+    import branchwise as bw
+
+    coder = bw.Agent(
+        name="coder",
+        instructions="Fix the code so that its tests pass.",
+        model="embedded:qwen2.5-coder-1.5b",
+        tools=[bw.tools.files],
+        verifiers=[bw.verifiers.Tests("python3 -m pytest -q")],
+        search=bw.search.BestFirst(width=4, depth=6),
+        sandbox=bw.sandboxes.Docker(),
+    )
+    result = await coder.run("Make the tests pass.", files="./repo", budget=bw.Budget(tokens=50_000, seconds=300))
+"""
+
+from . import models, sandboxes, search, tools, verifiers
+from .agents import Agent
+from .agents.agent import install_runner as _install_runner
+from .core.budget import Ledger
+from .core.errors import (
+    BranchwiseError,
+    BudgetExceeded,
+    CatalogError,
+    EmptyFrontier,
+    JournalError,
+    JournalVersionMismatch,
+    ModelError,
+    ModelOutputInvalid,
+    ModelRefused,
+    ModelTimeout,
+    ModelUnavailable,
+    OutputLimitExceeded,
+    RewardOutOfRange,
+    SandboxError,
+    SandboxLost,
+    SandboxStartFailed,
+    SandboxTimeout,
+    SearchError,
+    ToolArgumentsInvalid,
+    ToolError,
+    ToolNotFound,
+    UsageError,
+    VerifierError,
+)
+from .core.events import Event
+from .core.protocols import Candidate, Context, Environment, Model, Sandboxes, SandboxSpec, Strategy, Verifier
+from .core.tree import Tree, TreeView
+from .core.types import Budget, ExecResult, Node, Result, Sampling, Step, Task, Usage, Verdict
+from .graphs import LocalRunner as _LocalRunner
+from .tools import Tool, Toolset, tool
+from .verifiers import verifier
+
+_install_runner(_LocalRunner())
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Agent",
+    "BranchwiseError",
+    "Budget",
+    "BudgetExceeded",
+    "Candidate",
+    "CatalogError",
+    "Context",
+    "EmptyFrontier",
+    "Environment",
+    "Event",
+    "ExecResult",
+    "JournalError",
+    "JournalVersionMismatch",
+    "Ledger",
+    "Model",
+    "ModelError",
+    "ModelOutputInvalid",
+    "ModelRefused",
+    "ModelTimeout",
+    "ModelUnavailable",
+    "Node",
+    "OutputLimitExceeded",
+    "Result",
+    "RewardOutOfRange",
+    "Sampling",
+    "SandboxError",
+    "SandboxLost",
+    "SandboxSpec",
+    "SandboxStartFailed",
+    "SandboxTimeout",
+    "Sandboxes",
+    "SearchError",
+    "Step",
+    "Strategy",
+    "Task",
+    "Tool",
+    "ToolArgumentsInvalid",
+    "ToolError",
+    "ToolNotFound",
+    "Toolset",
+    "Tree",
+    "TreeView",
+    "Usage",
+    "UsageError",
+    "Verdict",
+    "Verifier",
+    "VerifierError",
+    "models",
+    "sandboxes",
+    "search",
+    "tool",
+    "tools",
+    "verifier",
+    "verifiers",
+]

@@ -1,0 +1,252 @@
+"""The commands. Exit status: 0 accepted (or done), 1 failure, 2 wrong use, 3 not accepted: abstained, interrupted, budget spent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from click.exceptions import ClickException, Exit
+from pydantic import ValidationError
+from rich.console import Console
+
+from .. import __version__
+from ..agents import Agent
+from ..core.errors import BranchwiseError, UsageError
+from ..core.events import Event, encode
+from ..core.protocols import Strategy
+from ..core.tree import Tree
+from ..core.types import Budget, Result, Task
+from ..graphs import LocalRunner, Running, RunStore
+from ..sandboxes.host_files import write_tree
+from ..search import parse_strategy
+from . import models
+from .live import LiveView
+from .loading import load_agent
+from .report import exit_code, list_runs, show_result, show_run
+
+app = typer.Typer(
+    name="branchwise",
+    help="Run agents as searches: trajectories are forked, judged and cancelled until one is accepted or the budget is spent.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(models.app, name="models")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON records, one per line, instead of text.")]
+Tokens = Annotated[int | None, typer.Option(help="Budget: model tokens, prompt and completion.", show_default=False)]
+Seconds = Annotated[float | None, typer.Option(help="Budget: wall-clock seconds.", show_default=False)]
+Apply = Annotated[bool, typer.Option("--apply", help="Write the chosen files back into the task's folder if accepted.")]
+Search = Annotated[
+    str | None,
+    typer.Option(
+        help="Strategy instead of the agent's: none, best-of-n:n=8, best-first:width=4,depth=8 …", show_default=False
+    ),
+]
+
+
+@app.command()
+def run(
+    agent: Annotated[str, typer.Argument(help="The agent, as file.py:name.", metavar="FILE.py:AGENT")],
+    task: Annotated[str, typer.Argument(help="What is to be done.")],
+    files: Annotated[Path | None, typer.Option(help="Folder to copy into the sandbox.", show_default=False)] = None,
+    search: Search = None,
+    tokens: Tokens = None,
+    seconds: Seconds = None,
+    nodes: Annotated[int | None, typer.Option(help="Budget: nodes of the tree.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="Makes a run repeatable.", show_default=False)] = None,
+    apply: Apply = False,
+    as_json: Json = False,
+) -> None:
+    """Run an agent on a task."""
+    definition, source = load_agent(agent)
+    strategy = None if search is None else parse_strategy(search)
+    budget = _budget(tokens=tokens, seconds=seconds, nodes=nodes)
+    if not task.strip():
+        raise UsageError("the task is empty; say what is to be done")
+    given = Task(prompt=task, files=None if files is None else str(files.expanduser().resolve()))
+
+    def begin(runner: LocalRunner, **hooks: Any) -> Coroutine[Any, Any, Result]:
+        return runner.begin(definition, given, budget, seed=seed, search=strategy, source=source, **hooks)
+
+    _go(definition, begin, given, apply=apply, as_json=as_json)
+
+
+@app.command()
+def resume(
+    run_id: Annotated[str, typer.Argument(help="The run, or a unique beginning of its id.", metavar="RUN")],
+    agent: Annotated[
+        str | None, typer.Option(help="The agent's file, if it has moved.", metavar="FILE.py:AGENT", show_default=False)
+    ] = None,
+    tokens: Tokens = None,
+    seconds: Seconds = None,
+    apply: Apply = False,
+    as_json: Json = False,
+) -> None:
+    """Go on with a run that was killed, interrupted or ran out of budget. Finished model calls are not paid for again."""
+    record = RunStore().open(run_id).load()
+    source = agent or record.source
+    if source is None:
+        raise UsageError(f"run {record.run_id} was not begun from the command line; say its agent: --agent file.py:name")
+    definition, _ = load_agent(source)
+    limits = {**record.budget, **{k: v for k, v in {"tokens": tokens, "seconds": seconds}.items() if v is not None}}
+    strategy = _strategy_of(record.strategy, definition, record.seed)
+
+    def begin(runner: LocalRunner, **hooks: Any) -> Coroutine[Any, Any, Result]:
+        return runner.go_on(definition, record.run_id, budget=_budget(**limits), search=strategy, **hooks)
+
+    _go(definition, begin, Task(**record.task), apply=apply, as_json=as_json)
+
+
+@app.command()
+def runs(
+    as_json: Json = False,
+    remove: Annotated[str | None, typer.Option("--rm", help="Delete this run.", metavar="RUN", show_default=False)] = None,
+) -> None:
+    """List the runs of this machine, the newest last."""
+    if remove is not None:
+        found = RunStore().open(remove)
+        found.remove()
+        Console().print(f"removed {found.folder.name}", highlight=False)
+        return
+    list_runs(Console(), as_json=as_json)
+
+
+@app.command()
+def view(
+    run_id: Annotated[str, typer.Argument(help="The run, or a unique beginning of its id.", metavar="RUN")],
+    node: Annotated[int | None, typer.Option(help="Show the whole trajectory to this node.", show_default=False)] = None,
+    patch: Annotated[bool, typer.Option("--patch", help="Show the chosen node's changes as a patch.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show a run's tree: actions, verdicts, cost, and the chosen path."""
+    asyncio.run(show_run(Console(), run_id, node=node, patch=patch, as_json=as_json))
+
+
+# --- running with a live view ---------------------------------------------------------------------------------------
+
+
+def _go(
+    agent: Agent, begin: Callable[..., Coroutine[Any, Any, Result]], task: Task, *, apply: bool, as_json: bool
+) -> None:
+    console = Console(stderr=as_json)
+    view = LiveView(console, f"{agent.name}: {task.prompt[:60]}")
+
+    async def main() -> Result:
+        stopper = _Stopper(view, console)
+
+        def started(running: Running) -> None:
+            view.started(running)
+            stopper.watch(running)
+
+        def listen(events: Sequence[Event], _tree: Tree) -> None:
+            if as_json:
+                for event in events:
+                    print(json.dumps({"event": json.loads(encode([event]))[0]}), flush=True)
+
+        with stopper, view.showing():
+            return await begin(LocalRunner(), started=started, listener=listen)
+
+    result = asyncio.run(main())
+    if apply and result.accepted and task.files is not None:
+        write_tree(Path(task.files), result.files, result.deleted)
+    if as_json:
+        print(json.dumps({"result": result.to_json()}), flush=True)
+    else:
+        show_result(console, result, applied=apply and result.accepted)
+    raise typer.Exit(exit_code(result, judged=bool(agent.verifiers)))
+
+
+class _Stopper:
+    """Ctrl-C or SIGTERM once stops the run cleanly; twice kills it at once."""
+
+    def __init__(self, view: LiveView, console: Console) -> None:
+        self._view = view
+        self._console = console
+        self._running: Running | None = None
+        self._asked = 0
+
+    def watch(self, running: Running) -> None:
+        """Stop this run when asked to; at once where that was before it had begun."""
+        self._running = running
+        if self._asked:
+            running.interrupt()
+
+    def __enter__(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop)
+
+    def __exit__(self, *_: object) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+    def _stop(self) -> None:
+        self._asked += 1
+        if self._asked > 1:
+            # What the kernel sees as a kill: sandboxes and engine notice and go; the journal can be resumed.
+            signal.raise_signal(signal.SIGKILL)
+        self._view.note("stopping with the best so far; press Ctrl-C again to kill")
+        if not self._console.is_terminal:
+            print("stopping with the best so far", file=sys.stderr, flush=True)
+        if self._running is not None:
+            self._running.interrupt()
+
+
+def _budget(**limits: Any) -> Budget:
+    try:
+        return Budget(**{name: value for name, value in limits.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"budget {first['loc'][0]}={first['input']!r}: {first['msg'].lower()}") from error
+
+
+def _strategy_of(recorded: str, agent: Agent, seed: int) -> Strategy | None:
+    """Return the strategy that a run was begun with where it is not the agent's own, so `--search` need not be repeated."""
+    if recorded == repr(agent.strategy.fresh(seed)):
+        return None
+    name, _, options = recorded.partition("(")
+    from ..search.named import STRATEGIES
+
+    for strategy in STRATEGIES.values():
+        if strategy.__name__ == name:
+            pairs = [pair for pair in options.rstrip(")").split(", ") if not pair.startswith("seed=")]
+            return parse_strategy(f"{strategy.name}:{','.join(pairs)}")
+    return None
+
+
+def main() -> None:
+    """Run the command line; every expected error becomes one line."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    if sys.argv[1:] == ["--version"]:
+        print(f"branchwise {__version__}")
+        return
+    try:
+        code = app(standalone_mode=False)
+    except Exit as done:
+        code = done.exit_code
+    except ClickException as error:
+        error.show()
+        code = 2
+    except UsageError as error:
+        code = _complain(error, 2)
+    except BranchwiseError as error:
+        code = _complain(error, 1)
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(error: BaseException, code: int) -> int:
+    print(f"branchwise: {error}", file=sys.stderr)
+    return code

@@ -1,0 +1,84 @@
+"""What is shown while a search runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from ..core.budget import LIMITS
+from ..graphs import Running
+from .tree_view import draw
+
+REFRESH_PER_SECOND = 4
+
+
+class LiveView:
+    """The tree, tokens in flight, budget left and best verdict, redrawn a few times a second.
+
+    Where the output is no terminal, a line now and then takes its place.
+    """
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._console = console
+        self._title = title
+        self._running: Running | None = None
+        self._note = ""
+
+    def started(self, running: Running) -> None:
+        """Show this run from now on."""
+        self._running = running
+
+    def note(self, text: str) -> None:
+        """Show a line below the tree."""
+        self._note = text
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """Show the view while the block runs."""
+        if not self._console.is_terminal:
+            yield
+            return
+        with Live(get_renderable=self._render, console=self._console, refresh_per_second=REFRESH_PER_SECOND, transient=True):
+            yield
+
+    def _render(self) -> RenderableType:
+        if self._running is None:
+            return Text(f"{self._title}: starting model and sandbox …", style="dim")
+        rows: list[RenderableType] = [self._status(self._running)]
+        height = max(6, self._console.height - 8)
+        rows.append(draw(self._running.tree, title=self._title, most=height))
+        if self._note:
+            rows.append(Text(self._note, style="yellow"))
+        return Group(*rows)
+
+    def _status(self, running: Running) -> RenderableType:
+        ledger, tree = running.ledger, running.tree
+        grid = Table.grid(padding=(0, 3))
+        best = max((v for node in tree if (v := tree.value(node.id)) is not None), default=None)
+        grid.add_row(
+            f"[bold]{running.run_id}[/]",
+            f"{len(tree) - 1} nodes, {running.search.in_flight} in flight",
+            f"{running.calls_in_flight} calls, {running.tokens_in_flight} tokens in flight",
+            f"best {best:.2f}" if best is not None else "nothing judged yet",
+        )
+        grid.add_row(f"[dim]{time.strftime('%M:%S', time.gmtime(ledger.elapsed_seconds))}[/]", *budget_left(running))
+        return grid
+
+
+def budget_left(running: Running) -> list[str]:
+    """Return what is left of each limit that was set, in words."""
+    ledger = running.ledger
+    parts = []
+    if (seconds := ledger.seconds_left) is not None:
+        parts.append(f"{seconds:.0f} s left")
+    for name in LIMITS:
+        cap = getattr(ledger.budget, name)
+        if cap is not None and (left := ledger.left(name)) is not None:
+            parts.append(f"{left:g} of {cap:g} {name} left")
+    return parts or [f"{ledger.spent.tokens} tokens spent, no limit set"]

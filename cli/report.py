@@ -1,0 +1,137 @@
+"""What is printed when a run has ended, and of runs that did."""
+
+from __future__ import annotations
+
+import difflib
+import fcntl
+import json
+import time
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.markup import escape
+from rich.syntax import Syntax
+from rich.table import Table
+
+from ..core.errors import UsageError
+from ..core.events import encode
+from ..core.tree import Tree
+from ..core.types import NodeId, Result
+from ..graphs import Run, RunRecord, RunStore
+from ..graphs.journal import read_tree
+from ..sandboxes.store import Store
+from .tree_view import draw, steps_of
+
+ACCEPTED, FAILURE, WRONG_USE, NOT_ACCEPTED = 0, 1, 2, 3
+
+
+def exit_code(result: Result, *, judged: bool) -> int:
+    """Return the exit status for a result; without verifiers, an answer is as good as accepted."""
+    if result.accepted or (not judged and result.answer is not None):
+        return ACCEPTED
+    return FAILURE if result.stop_reason == "failed" else NOT_ACCEPTED
+
+
+def show_result(console: Console, result: Result, *, applied: bool) -> None:
+    """Print the tree and what came of it."""
+    console.print(draw(result.tree, title=f"run {result.run_id}", most=60))
+    outcome = "[green]accepted[/]" if result.accepted else "[yellow]not accepted[/]"
+    usage = result.usage
+    console.print(
+        f"\n{outcome} ({escape(result.stop_detail)}); {len(result.tree) - 1} nodes, {usage.tokens} tokens "
+        f"({usage.cached_tokens} from cache), {usage.calls} model calls, {result.seconds:.1f} s",
+        highlight=False,
+    )
+    for verdict in result.verdicts[-1:]:
+        level = f", {verdict.integrity}" if verdict.integrity else ""
+        console.print(f"{escape(verdict.verifier)}: {verdict.value:.2f}{level}. {escape(verdict.feedback[:200])}", highlight=False)
+    if result.answer:
+        console.print(f"\n{escape(result.answer)}", highlight=False)
+    if result.files or result.deleted:
+        names = ", ".join(sorted([*result.files, *result.deleted]))
+        where = "written" if applied else f"`branchwise view {result.run_id} --patch` shows them"
+        console.print(f"changed: {escape(names)} ({where})", highlight=False)
+    if not result.accepted:
+        console.print(f"go on with it: branchwise resume {result.run_id}", highlight=False)
+
+
+def list_runs(console: Console, *, as_json: bool) -> None:
+    """Print all runs."""
+    records = [(run, run.load()) for run in RunStore().runs()]
+    if as_json:
+        for run, record in records:
+            row = {"run_id": record.run_id, "agent": record.agent, "status": _status(run, record), **record.summary}
+            print(json.dumps({**row, "created": record.created, "task": record.task["prompt"]}))
+        return
+    table = Table("run", "agent", "status", "nodes", "tokens", "seconds", "task", box=None, header_style="bold")
+    for run, record in records:
+        usage = record.summary.get("usage", {})
+        table.add_row(
+            record.run_id,
+            escape(record.agent),
+            _status(run, record),
+            str(record.summary.get("nodes", "")),
+            str(usage.get("tokens", "")),
+            f"{record.elapsed_seconds:.0f}" if record.elapsed_seconds else "",
+            escape(record.task["prompt"][:50]),
+        )
+    console.print(table if records else "no runs yet; `branchwise run file.py:agent \"task\"` makes one")
+
+
+def _status(run: Run, record: RunRecord) -> str:
+    if record.status != "running":
+        return record.status
+    try:
+        with (run.folder / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return "running"
+    except OSError:
+        return "killed"
+    return "killed"
+
+
+async def show_run(console: Console, run_id: str, *, node: int | None, patch: bool, as_json: bool) -> None:
+    """Print a run's tree, a node's trajectory or the chosen node's patch."""
+    run = RunStore().open(run_id)
+    record = run.load()
+    tree, events = await read_tree(run, record)
+    if node is not None and NodeId(node) not in tree:
+        raise UsageError(f"run {record.run_id} has no node {node}; `branchwise view {record.run_id}` shows them")
+    chosen = NodeId(node) if node is not None else tree.selected
+    if as_json:
+        print(json.dumps({"run": record.run_id, "status": _status(run, record), "events": json.loads(encode(events))}))
+    elif patch:
+        text = _patch(run, record, tree, chosen)
+        console.print(Syntax(text, "diff", background_color="default") if console.is_terminal else text, markup=False)
+    elif node is not None:
+        console.print(steps_of(tree, NodeId(node)), highlight=False)
+    else:
+        console.print(draw(tree, title=f"{record.agent}: {record.task['prompt'][:80]}"))
+        created = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.created))
+        detail = tree.stopped.detail if tree.stopped is not None else "it did not end"
+        console.print(
+            f"\n{_status(run, record)}: {escape(detail)}; {len(tree) - 1} nodes, {tree.usage.tokens} tokens, begun {created}; "
+            f"model {record.model}",
+            highlight=False,
+        )
+
+
+def _patch(run: Run, record: RunRecord, tree: Tree, node: NodeId | None) -> str:
+    state = None if node is None else tree[node].env_ref
+    if state is None or record.root_ref is None:
+        raise UsageError(f"run {record.run_id} has no files")
+    store = Store(run.snapshots)
+    new, deleted = store.diff(record.root_ref, state)
+    old, _ = store.diff(state, record.root_ref)
+    return "".join(_file_patch(path, old, new) for path in sorted({*new, *deleted})) or "no file was changed\n"
+
+
+def _file_patch(path: str, old: Mapping[str, bytes], new: Mapping[str, bytes]) -> str:
+    try:
+        before, after = old.get(path, b"").decode(), new.get(path, b"").decode()
+    except UnicodeDecodeError:
+        return f"Binary file {path} differs\n"
+    names = (f"a/{path}" if path in old else "/dev/null", f"b/{path}" if path in new else "/dev/null")
+    lines = difflib.unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), *names)
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)

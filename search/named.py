@@ -1,0 +1,46 @@
+"""Strategies by name, for the command line: `best-first:width=4,depth=8`."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, get_type_hints
+
+from ..core.errors import UsageError
+from .best_first import BestFirst
+from .best_of_n import BestOfN
+from .common import BaseStrategy
+
+STRATEGIES: dict[str, type[BaseStrategy]] = {strategy.name: strategy for strategy in (BestFirst, BestOfN)}
+
+
+def parse_strategy(text: str) -> BaseStrategy:
+    """Return the strategy that `name` or `name:option=value,...` describes; `none` is one trajectory.
+
+    Raises:
+        UsageError: unknown name or option, or a value that does not fit.
+    """
+    name, _, options = text.partition(":")
+    if name == "none":
+        return BestOfN(n=1)
+    if name not in STRATEGIES:
+        raise UsageError(f"no strategy is called {name!r}; there are: none, {', '.join(STRATEGIES)}")
+    strategy = STRATEGIES[name]
+    hints = get_type_hints(strategy)
+    known = {f.name: hints[f.name] for f in fields(strategy) if f.init and f.name != "seed"}
+    values: dict[str, Any] = {}
+    for option in filter(None, options.split(",")):
+        key, equals, value = option.partition("=")
+        if key not in known or not equals:
+            choices = ", ".join(f"{k}=..." for k in known)
+            raise UsageError(f"strategy {name!r} has no option {option!r}; it takes {choices}")
+        values[key] = _value(known[key], key, value)
+    return strategy(**values)
+
+
+def _value(kind: Any, key: str, text: str) -> Any:
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        return kind(text)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{key}={text!r} is no {getattr(kind, '__name__', kind)}") from error

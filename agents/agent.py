@@ -146,17 +146,21 @@ class Runner(Protocol):
         self, agent: Agent, task: Task, budget: Budget, *, seed: int | None, search: Strategy | None
     ) -> Result:
         """Run to the end."""
+        ...
 
     def stream(
         self, agent: Agent, task: Task, budget: Budget, *, seed: int | None, search: Strategy | None
     ) -> AsyncIterator[Event | Result]:
         """Run and yield the events."""
+        ...
 
     async def resume(self, agent: Agent, run_id: str, *, budget: Budget | None) -> Result:
         """Go on with a run."""
+        ...
 
     def explain(self, agent: Agent, task: Task) -> str:
         """Show the prompts."""
+        ...
 
 
 _installed: list[Runner] = []

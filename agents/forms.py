@@ -31,12 +31,15 @@ class Form(Protocol):
 
     def request(self, messages: Sequence[Message], tools: Sequence[ToolSpec], sampling: Sampling) -> ModelRequest:
         """Return the request for the next turn."""
+        ...
 
     def read(self, response: ModelResponse) -> Turn:
         """Return the turn that a reply means."""
+        ...
 
     def write(self, step: Step, notes: str) -> list[Message]:
         """Return the messages that show a past step and `notes` about its outcome to the model."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,8 @@ class Prompter:
             return ""
         if self.agent.context == "list":
             return "Files:\n" + "\n".join(sorted(self.files))
-        shown, room = [], FILES_LIMIT_CHARS
+        shown: list[str] = []
+        room = FILES_LIMIT_CHARS
         for path, text in sorted(self.files.items()):
             if len(text) > room:
                 shown.append(f"{path} (not shown, {len(text)} characters; read it)")

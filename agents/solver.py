@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from time import monotonic
@@ -50,9 +50,11 @@ class EffectLog(Protocol):
         Raises:
             ToolError: it was begun by a process that died: whether it happened is unknown.
         """
+        ...
 
     def end_effect(self, key: str, result: str) -> None:
         """Enter what the effect returned."""
+        ...
 
 
 @dataclass
@@ -80,9 +82,9 @@ class Solver:
     sandboxes: Sandboxes | None
     effects: EffectLog
     seed: int
-    _judged: dict[tuple[str, str], Verdict] = field(default_factory=dict)
+    _judged: dict[tuple[str, str], Verdict] = field(default_factory=dict[tuple[str, str], Verdict])
     """Verdicts by verifier and environment state: an equal state is not judged again."""
-    _judging: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
+    _judging: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict[tuple[str, str], asyncio.Lock])
 
     # --- one more step ---
 
@@ -101,9 +103,7 @@ class Solver:
             held.actual = Usage(nodes=1)
         bill.add(Usage(nodes=1))
         step = Step(_kind(turn), turn.text, turn.calls, observations, self.model.name)
-        return Node(
-            NodeId(work.id), parent.id, step, env_ref, parent.depth + 1, bill.usage, answer=turn.answer
-        )
+        return Node(NodeId(work.id), parent.id, step, env_ref, parent.depth + 1, bill.usage, answer=turn.answer)
 
     async def _turn(self, work: Expand, path: Sequence[Node], tree: Tree, bill: Bill) -> Turn:
         specs = [tool.spec for tool in self.agent.toolbox]
@@ -129,9 +129,9 @@ class Solver:
         tools = {tool.name: tool for tool in self.agent.toolbox}
         async with self._environment(env_ref, bill) as environment:
             ctx = Context(self.task, environment, path)
-            observations = []
-            for index, call in enumerate(calls):
-                observations.append(await self._call(f"{work.id}.{index}", call, tools, ctx, bill))
+            observations = [
+                await self._call(f"{work.id}.{index}", call, tools, ctx, bill) for index, call in enumerate(calls)
+            ]
             if environment is not None:
                 env_ref = await environment.snapshot()
         return tuple(observations), env_ref
@@ -142,14 +142,13 @@ class Solver:
             held.actual = Usage(tool_calls=1)
             bill.add(held.actual)
             try:
-                tool = tools.get(call.name)
-                if tool is None:
-                    raise ToolNotFound(f"there is no tool {call.name!r}; there are: {', '.join(tools)}")
-                return Observation(call.id, await self._run(key, tool, call, ctx))
+                return Observation(call.id, await self._run(key, _named(call.name, tools), call, ctx))
             except (BudgetExceeded, ModelError, SandboxError):
                 raise
             except TimeoutError:
-                return Observation(call.id, f"{call.name} was stopped after {tools[call.name].timeout_seconds:g} s", ok=False)
+                return Observation(
+                    call.id, f"{call.name} was stopped after {tools[call.name].timeout_seconds:g} s", ok=False
+                )
             except (ToolError, UsageError) as error:
                 return Observation(call.id, str(error), ok=False)
             except Exception as error:  # noqa: BLE001 - a user's tool may raise anything; the model gets to see it
@@ -174,11 +173,8 @@ class Solver:
     async def score(self, work: Score, tree: Tree, bill: Bill) -> tuple[Verdict, ...]:
         """Return the verdicts of every verifier that applies to the node."""
         path = tree.path(work.node)
-        verdicts = []
-        for verifier in self.agent.verifiers:
-            if verifier.scope == "state" or path[-1].answer is not None:
-                verdicts.append(await self._judge(verifier, path, bill))
-        return tuple(verdicts)
+        applying = [v for v in self.agent.verifiers if v.scope == "state" or path[-1].answer is not None]
+        return tuple([await self._judge(verifier, path, bill) for verifier in applying])
 
     async def _judge(self, verifier: Verifier, path: Sequence[Node], bill: Bill) -> Verdict:
         env_ref = path[-1].env_ref
@@ -217,7 +213,7 @@ class Solver:
     # --- environments ---
 
     @asynccontextmanager
-    async def _environment(self, ref: str | None, bill: Bill, *, needed: bool = False) -> AsyncIterator[Any]:
+    async def _environment(self, ref: str | None, bill: Bill, *, needed: bool = False) -> AsyncGenerator[Any]:
         if self.sandboxes is None:
             if needed:
                 raise UsageError(f"agent {self.agent.name!r} has no sandbox; give it one: Agent(sandbox=...)")
@@ -261,6 +257,12 @@ def _kind(turn: Turn) -> Any:
     if turn.answer is not None:
         return "answer"
     return "tool" if turn.calls else "thought"
+
+
+def _named(name: str, tools: Mapping[str, Tool]) -> Tool:
+    if name not in tools:
+        raise ToolNotFound(f"there is no tool {name!r}; there are: {', '.join(tools)}")
+    return tools[name]
 
 
 def _no_diff(old: str, new: str) -> tuple[dict[str, bytes], list[str]]:

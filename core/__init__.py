@@ -1,0 +1,1 @@
+"""What everything else stands on: types, events, the tree, the budget, errors, protocols. No I/O."""

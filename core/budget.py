@@ -1,3 +1,5 @@
+# ruff: noqa: SLF001 - the classes of this module are one mechanism
+# pyright: reportPrivateUsage=false
 """One hard budget over everything a run does: reserve before, settle after, never overshoot.
 
 A call *reserves* the most it can cost before it is made and *settles* what it did cost after. A reservation is granted
@@ -61,7 +63,7 @@ class Reservation:
         if self._open:
             self._open = False
             self.actual = actual
-            self._ledger._settle(self.amount, actual)  # noqa: SLF001 - the two classes are one mechanism
+            self._ledger._settle(self.amount, actual)
 
     def __enter__(self) -> Self:
         return self

@@ -140,10 +140,11 @@ class Pruned:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The run went on in a new process. `lost` is what calls in flight at the kill had reserved: charged, for their
-    true cost is unknown and a hard budget must not be overshot."""
+    """The run went on in a new process."""
 
     lost: Usage = NO_USAGE
+    """What calls in flight at the kill had reserved: charged, for their true cost is unknown and a hard budget must not be
+    overshot."""
     elapsed_seconds: float = 0.0
 
 

@@ -27,8 +27,10 @@ from .types import (
 
 @dataclass(slots=True)
 class Meter:
-    """What a model call in flight has used so far. The client raises it while the reply streams in, so that a call that
-    is cancelled or cut can be charged for what it cost."""
+    """What a model call in flight has used so far.
+
+    The client raises it while the reply streams in, so that a call that is cancelled or cut can be charged for what it cost.
+    """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -71,14 +73,17 @@ class Model(Protocol):
     @property
     def name(self) -> str:
         """`provider:model`, as the user wrote it."""
+        ...
 
     @property
     def slots(self) -> int:
         """How many requests the endpoint serves at once without making any of them wait."""
+        ...
 
     @property
     def native_tools(self) -> bool:
         """Whether the model calls tools by the server's own tool calling rather than by a constrained JSON form."""
+        ...
 
     async def generate(self, request: ModelRequest, meter: Meter) -> ModelResponse:
         """Return one reply; cancelling the caller's task closes the stream, which frees the server's slot.
@@ -87,15 +92,19 @@ class Model(Protocol):
             ModelTimeout, ModelUnavailable: after the retries that the implementation makes, if any.
             ModelRefused: the server will never answer this request.
         """
+        ...
 
     async def prompt_tokens(self, request: ModelRequest) -> int:
         """An upper bound on the request's prompt tokens, exact where the server can count."""
+        ...
 
     def price(self, usage: Usage) -> float | None:
         """US dollars for `usage`; None where the price is unknown, 0.0 for a local model."""
+        ...
 
     async def aclose(self) -> None:
         """Give connections and the engine's lease back."""
+        ...
 
 
 # --- environments -----------------------------------------------------------------------------------------------------
@@ -128,6 +137,7 @@ class Environment(Protocol):
         Raises:
             SandboxLost: the sandbox died; whether the command ran is unknown.
         """
+        ...
 
     async def read(self, path: str, *, limit_bytes: int = 1 << 24) -> bytes:
         """Return a file's content.
@@ -137,24 +147,31 @@ class Environment(Protocol):
             OutputLimitExceeded: the file is larger than the limit.
             UsageError: `path` leads out of the work space.
         """
+        ...
 
     async def write(self, path: str, content: bytes) -> None:
         """Write a file, making its folders."""
+        ...
 
     async def list(self) -> list[str]:
         """Return the paths of all files in the work space, sorted; caches of Python and pytest are left out."""
+        ...
 
     async def snapshot(self) -> str:
         """Keep the present state and return its content address; equal states have equal addresses. Survives a kill."""
+        ...
 
     async def restore(self, ref: str) -> None:
         """Make the state that of a snapshot."""
+        ...
 
     async def fork(self) -> Environment:
         """Return a second environment in the same state; what happens in one never shows in the other."""
+        ...
 
     async def close(self) -> None:
         """Give the sandbox back. Idempotent."""
+        ...
 
 
 class Sandboxes(Protocol):
@@ -168,6 +185,7 @@ class Sandboxes(Protocol):
         Raises:
             SandboxStartFailed: none could be started; the message says what to do.
         """
+        ...
 
     async def keep(self, folder: Path) -> str:
         """Keep a folder of the host as a snapshot and return its address.
@@ -175,12 +193,15 @@ class Sandboxes(Protocol):
         Raises:
             UsageError: no such folder, or it is larger than the sandbox allows.
         """
+        ...
 
     def diff(self, old: str, new: str) -> tuple[dict[str, bytes], list[str]]:
         """Return the files that are new or changed from snapshot `old` to `new`, and the paths that are gone."""
+        ...
 
     async def aclose(self) -> None:
         """Remove every sandbox of this supply. Snapshots stay."""
+        ...
 
 
 class SandboxSpec(Protocol):
@@ -192,6 +213,7 @@ class SandboxSpec(Protocol):
         Raises:
             SandboxStartFailed: no engine answers; the message says what to do.
         """
+        ...
 
 
 # --- verifiers --------------------------------------------------------------------------------------------------------
@@ -230,14 +252,17 @@ class Verifier(Protocol):
     @property
     def name(self) -> str:
         """Shown beside its verdicts."""
+        ...
 
     @property
     def semantics(self) -> Semantics:
         """What its values mean."""
+        ...
 
     @property
     def scope(self) -> Literal["state", "answer"]:
         """`state`: judges every node's environment, `answer`: only trajectories that gave an answer."""
+        ...
 
     async def judge(self, candidate: Candidate) -> Verdict:
         """Return a verdict.
@@ -245,6 +270,7 @@ class Verifier(Protocol):
         Raises:
             VerifierError: it could not judge; the node stays unjudged.
         """
+        ...
 
 
 # --- strategies -------------------------------------------------------------------------------------------------------
@@ -266,19 +292,26 @@ class Strategy(Protocol):
     @property
     def speculative(self) -> bool:
         """Whether it runs branches that may be thrown away; tools with external effects are refused then."""
+        ...
 
     def fresh(self, seed: int) -> Self:
         """Return an equally configured strategy that knows nothing yet."""
+        ...
 
     def ask(self, view: TreeView, slots: int) -> Sequence[Work]:
-        """Return at most `slots` work items, best first, numbered from `view.next_work`. None: nothing to do until more
-        is told, or, with nothing in flight, nothing to do at all."""
+        """Return at most `slots` work items, best first, numbered from `view.next_work`.
+
+        None at all: nothing to do until more is told, or, with nothing in flight, nothing to do any more.
+        """
+        ...
 
     def tell(self, events: Sequence[Event], view: TreeView) -> None:
         """Take in what happened; `view` is the tree after `events`."""
+        ...
 
     def select(self, view: TreeView) -> int | None:
         """Return the best node so far, None where no node is worth answering with."""
+        ...
 
 
 # --- tools ------------------------------------------------------------------------------------------------------------
@@ -295,7 +328,7 @@ class Context:
     environment: Environment | None = None
     path: Sequence[Node] = ()
     """Nodes from the root to the one that is being expanded."""
-    notes: dict[str, JSON] = field(default_factory=dict)
+    notes: dict[str, JSON] = field(default_factory=dict[str, JSON])
     """Scratch space of the turn, shared by its tool calls."""
 
     @property

@@ -32,10 +32,12 @@ class TreeView(Protocol):
     @property
     def in_flight(self) -> Mapping[WorkId, Work]:
         """Work that was started and has not finished."""
+        ...
 
     @property
     def next_work(self) -> WorkId:
         """The number that the next work item must carry."""
+        ...
 
     def __len__(self) -> int: ...
     def __contains__(self, node: object) -> bool: ...
@@ -43,24 +45,31 @@ class TreeView(Protocol):
     def __getitem__(self, node: NodeId) -> Node: ...
     def children(self, node: NodeId) -> Sequence[NodeId]:
         """Children of `node` in the order of their arrival."""
+        ...
 
     def path(self, node: NodeId) -> list[Node]:
         """Nodes from the root to `node`, both included."""
+        ...
 
     def status(self, node: NodeId) -> NodeStatus:
         """`live` nodes can be expanded."""
+        ...
 
     def verdicts(self, node: NodeId) -> Sequence[Verdict]:
         """All verdicts on `node`, oldest first."""
+        ...
 
     def value(self, node: NodeId) -> float | None:
         """Mean over verifiers of each one's mean value, in [0, 1]; None where nobody judged."""
+        ...
 
     def passed(self, node: NodeId) -> bool:
         """Whether every verifier that decides on `node` accepts it, and at least one does."""
+        ...
 
     def failures(self, node: NodeId) -> int:
         """How many work items on `node` failed."""
+        ...
 
 
 class Tree:
@@ -96,7 +105,7 @@ class Tree:
 
     # --- the fold's step ---
 
-    def apply(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:  # noqa: C901, PLR0912 - one case per kind of event
         """Take one event in. Events may come in any order that starts work before it ends."""
         match event:
             case WorkStarted(work):
@@ -179,7 +188,7 @@ class Tree:
 
     def path(self, node: NodeId) -> list[Node]:
         """Nodes from the root to `node`, both included."""
-        nodes = []
+        nodes: list[Node] = []
         here: NodeId | None = node
         while here is not None:
             nodes.append(self._nodes[here])

@@ -31,7 +31,7 @@ ROOT = NodeId(0)
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What something cost. Adds up; every field is >= 0 (methods.md calls this the ledger row of a work item)."""
+    """What something cost. Adds up; every field is >= 0."""
 
     prompt_tokens: int = 0
     """Prompt tokens, cached ones included."""
@@ -266,15 +266,17 @@ class Budget(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    tokens: int | None = Field(None, gt=0, description="model tokens: prompt, completion and cancelled")
-    completion_tokens: int | None = Field(None, gt=0, description="sampled tokens, cancelled ones included")
-    calls: int | None = Field(None, gt=0, description="model calls, each attempt counted")
-    verifier_calls: int | None = Field(None, gt=0)
-    tool_calls: int | None = Field(None, gt=0)
-    sandbox_seconds: float | None = Field(None, gt=0)
-    seconds: float | None = Field(None, gt=0, description="wall clock, pauses between kill and resume not counted")
-    usd: float | None = Field(None, gt=0, description="money; a model whose price is unknown is refused")
-    nodes: int | None = Field(None, gt=0, description="nodes of the search tree beside the root")
+    tokens: int | None = Field(default=None, gt=0, description="model tokens: prompt, completion and cancelled")
+    completion_tokens: int | None = Field(default=None, gt=0, description="sampled tokens, cancelled ones included")
+    calls: int | None = Field(default=None, gt=0, description="model calls, each attempt counted")
+    verifier_calls: int | None = Field(default=None, gt=0)
+    tool_calls: int | None = Field(default=None, gt=0)
+    sandbox_seconds: float | None = Field(default=None, gt=0)
+    seconds: float | None = Field(
+        default=None, gt=0, description="wall clock, pauses between kill and resume not counted"
+    )
+    usd: float | None = Field(default=None, gt=0, description="money; a model whose price is unknown is refused")
+    nodes: int | None = Field(default=None, gt=0, description="nodes of the search tree beside the root")
 
 
 class Task(BaseModel):
@@ -319,7 +321,7 @@ class Result:
     """The chosen node of `tree`."""
     tree: Tree
     run_id: str
-    files: Mapping[str, bytes] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     """Content of the chosen node's files that are new or differ from the task's, by path relative to the work space."""
     deleted: tuple[str, ...] = ()
     """Paths of the task's files that the chosen node no longer has."""

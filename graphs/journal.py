@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -83,7 +83,7 @@ class RunRecord:
     """Wall clock of the run's ended processes."""
     process_started: float | None = None
     """Unix time at which the present process took the run over; None where it ended in good order."""
-    summary: dict[str, JSON] = field(default_factory=dict)
+    summary: dict[str, JSON] = field(default_factory=dict[str, JSON])
     version: int = JOURNAL_VERSION
     created: float = field(default_factory=time.time)
     """Unix time in seconds."""
@@ -185,7 +185,7 @@ class Run:
         shutil.rmtree(self.folder)
 
     @asynccontextmanager
-    async def saver(self) -> AsyncIterator[BaseCheckpointSaver[Any]]:
+    async def saver(self) -> AsyncGenerator[BaseCheckpointSaver[Any]]:
         """Open the journal's database.
 
         Raises:
@@ -206,7 +206,7 @@ class Run:
 
 
 @asynccontextmanager
-async def memory_saver() -> AsyncIterator[BaseCheckpointSaver[Any]]:
+async def memory_saver() -> AsyncGenerator[BaseCheckpointSaver[Any]]:
     """A saver that forgets with the process."""
     yield InMemorySaver(serde=_strict())
 

@@ -377,7 +377,9 @@ def _result(tree: Tree, ledger: Ledger, sandboxes: Sandboxes | None, record: Run
         accepted=tree.accepted is not None,
         abstained=chosen is None,
         confidence=value,
-        confidence_source="mean verdict of the chosen node, not calibrated" if value is not None else "nobody judged it",
+        confidence_source="mean verdict of the chosen node, not calibrated"
+        if value is not None
+        else "nobody judged it",
         verdicts=verdicts,
         stop_reason=tree.stopped.reason,
         stop_detail=tree.stopped.detail,

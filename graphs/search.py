@@ -1,3 +1,5 @@
+# LangGraph's signatures are partly untyped.
+# pyright: reportUnknownMemberType=false
 """The search machine: a LangGraph graph with one looping node, `drive`.
 
 One super-step takes whatever has finished (waits for the first, then a moment for more), tells the strategy, asks it for
@@ -60,9 +62,11 @@ class Workbench(Protocol):
 
     async def expand(self, work: Expand, tree: Tree, bill: Bill) -> Node:
         """Return the node after one more step."""
+        ...
 
     async def score(self, work: Score, tree: Tree, bill: Bill) -> tuple[Verdict, ...]:
         """Return the verdicts on a node; none where no verifier applies to it."""
+        ...
 
 
 @dataclass
@@ -89,9 +93,9 @@ class Search:
     replayed: Callable[[Tree], None] = lambda _tree: None
     resumed: Resumed | None = None
     tree: Tree = field(init=False)
-    _tasks: dict[WorkId, asyncio.Task[None]] = field(default_factory=dict, init=False)
+    _tasks: dict[WorkId, asyncio.Task[None]] = field(default_factory=dict[WorkId, asyncio.Task[None]], init=False)
     _expanding: int = field(default=0, init=False)
-    _done: deque[Event] = field(default_factory=deque, init=False)
+    _done: deque[Event] = field(default_factory=deque[Event], init=False)
     _news: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _begun: bool = field(default=False, init=False)
     _reason: tuple[StopReason, str] | None = field(default=None, init=False)
@@ -314,11 +318,9 @@ class Search:
             event = Cancelled(work.id, work.node, reason, bill.usage, loop.time() - began)
         except BudgetExceeded as error:
             event = Denied(work.id, work.node, error.limit, bill.usage)
-        except Exception as error:  # noqa: BLE001 - the work-item boundary: whatever went wrong closes this branch only
+        except Exception as error:  # the work-item boundary: whatever went wrong closes this branch only
             logger.info("work %d on node %d failed", work.id, work.node, exc_info=error)
-            event = Failed(
-                work.id, work.node, type(error).__name__, str(error), bill.usage, loop.time() - began
-            )
+            event = Failed(work.id, work.node, type(error).__name__, str(error), bill.usage, loop.time() - began)
         del self._tasks[work.id]
         self._expanding -= isinstance(work, Expand)
         self._done.append(event)
@@ -374,4 +376,3 @@ async def run_search(
     finally:
         await search.close()
     return search.tree
-

@@ -35,12 +35,12 @@ class BestFirst(BaseStrategy):
     patience: float = 0.1
     prior: float = 0.5
     deduplicate: bool = True
-    _issued: dict[NodeId, int] = field(default_factory=dict, init=False, repr=False)
+    _issued: dict[NodeId, int] = field(default_factory=dict[NodeId, int], init=False, repr=False)
     """Expansions of each node that were started and did not come to nothing."""
     _frontier: Frontier[NodeId] = field(default_factory=Frontier[NodeId], init=False, repr=False)
-    _states: dict[str, NodeId] = field(default_factory=dict, init=False, repr=False)
+    _states: dict[str, NodeId] = field(default_factory=dict[str, NodeId], init=False, repr=False)
     """First node in each environment state."""
-    _duplicates: dict[NodeId, NodeId] = field(default_factory=dict, init=False, repr=False)
+    _duplicates: dict[NodeId, NodeId] = field(default_factory=dict[NodeId, NodeId], init=False, repr=False)
     """Nodes to close, with the node that they equal."""
 
     def __post_init__(self) -> None:
@@ -56,7 +56,10 @@ class BestFirst(BaseStrategy):
             for i, (node, twin) in enumerate(self._duplicates.items())
         ]
         first = WorkId(first + len(work))
-        again = lambda node, times: self._priority(node, view, self._issued.get(node, 0) + times)  # noqa: E731
+
+        def again(node: NodeId, times: int) -> Priority:
+            return self._priority(node, view, self._issued.get(node, 0) + times)
+
         for i, node in zip(range(slots), self._frontier.peek(again), strict=False):
             work.append(Expand(WorkId(first + i), node))
         return work

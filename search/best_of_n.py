@@ -26,7 +26,7 @@ class BestOfN(BaseStrategy):
     _open: bool = field(default=False, init=False, repr=False)
     """Whether the root was judged, so that trajectories may begin."""
     _begun: int = field(default=0, init=False, repr=False)
-    _tips: dict[NodeId, None] = field(default_factory=dict, init=False, repr=False)
+    _tips: dict[NodeId, None] = field(default_factory=dict[NodeId, None], init=False, repr=False)
     """Ends of trajectories that can go on, in order of arrival."""
 
     def __post_init__(self) -> None:

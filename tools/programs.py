@@ -26,6 +26,4 @@ async def python(ctx: Context, code: str) -> ExecResult:
     Args:
         code: the program's source
     """
-    return await ctx.sandbox.exec(
-        ["python3", "-"], stdin=code.encode(), timeout_seconds=PROGRAM_TIMEOUT_SECONDS
-    )
+    return await ctx.sandbox.exec(["python3", "-"], stdin=code.encode(), timeout_seconds=PROGRAM_TIMEOUT_SECONDS)

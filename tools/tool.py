@@ -124,9 +124,11 @@ def tool(
     Raises:
         UsageError: a parameter has no type, or the function takes `*args` or `**kwargs`.
     """
-    if function is None:
-        return lambda f: _make(f, name, effects, timeout)
-    return _make(function, name, effects, timeout)
+
+    def make(f: Function) -> Tool:
+        return _make(f, name, effects, timeout)
+
+    return make if function is None else make(function)
 
 
 def _make(function: Function, name: str | None, effects: Effects, timeout: float) -> Tool:
@@ -159,7 +161,9 @@ def _hints(function: Function, title: str) -> dict[str, Any]:
     try:
         return get_type_hints(function, include_extras=True)
     except NameError as error:
-        raise UsageError(f"tool {title!r}: a type hint cannot be resolved: {error}; import it at module level") from error
+        raise UsageError(
+            f"tool {title!r}: a type hint cannot be resolved: {error}; import it at module level"
+        ) from error
 
 
 def flatten(tools: Iterable[Any]) -> tuple[Tool, ...]:

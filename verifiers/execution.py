@@ -14,7 +14,17 @@ from ..core.types import ExecResult, Semantics, Verdict
 
 FEEDBACK_LIMIT_CHARS = 1_600
 
-PROTECTED = ("test_*.py", "*_test.py", "conftest.py", "tests/*", "test/*", "pytest.ini", "tox.ini", "setup.cfg", "pyproject.toml")
+PROTECTED = (
+    "test_*.py",
+    "*_test.py",
+    "conftest.py",
+    "tests/*",
+    "test/*",
+    "pytest.ini",
+    "tox.ini",
+    "setup.cfg",
+    "pyproject.toml",
+)
 """Files that decide what the tests are; patterns match a path or the end of it."""
 
 

@@ -88,7 +88,7 @@ def verifier(
     """
 
     def make(f: JudgeFunction) -> FunctionVerifier:
-        title = name or getattr(f, "__name__", "verifier")
+        title = name or str(getattr(f, "__name__", "verifier"))
         if len(inspect.signature(f).parameters) != 1:
             raise UsageError(f"verifier {title!r} must take one parameter, the candidate: def {title}(candidate)")
         if timeout <= 0:

@@ -10,7 +10,7 @@ from string import Template
 @cache
 def load(name: str) -> Template:
     """Return the prompt in the file `name`.md."""
-    return Template(files(__package__).joinpath(f"{name}.md").read_text(encoding="utf-8").strip())
+    return Template(files(__name__).joinpath(f"{name}.md").read_text(encoding="utf-8").strip())
 
 
 def fill(name: str, **values: str) -> str:

@@ -1,3 +1,5 @@
+# LangGraph's signatures are partly untyped.
+# pyright: reportUnknownMemberType=false
 """Running agents: from an `Agent` and a `Task` to a `Result`, and on again after a kill."""
 
 from __future__ import annotations
@@ -6,7 +8,8 @@ import asyncio
 import fcntl
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,13 +135,12 @@ class LocalRunner:
     def explain(self, agent: Agent, task: Task) -> str:
         """Return the prompts of the first step. Reads the task's files; starts neither model nor sandbox."""
         form = _form(agent, native=agent.form == "native")
-        files = _host_texts(Path(task.files)) if task.files else {}
+        files = {} if (folder := _folder(task)) is None else _host_texts(folder)
         prompter = Prompter(agent, task, form, [tool.spec for tool in agent.toolbox], files)
         tree = Tree(Node(ROOT, None, None))
         request = form.request(prompter.messages([tree.root], tree), prompter.specs, agent.sampling)
         parts = [f"--- {message.role} ---\n{message.content}" for message in request.messages]
-        for spec in request.tools:
-            parts.append(f"--- tool {spec.name} ---\n{spec.description}\n{dict(spec.parameters)}")
+        parts += [f"--- tool {s.name} ---\n{s.description}\n{dict(s.parameters)}" for s in request.tools]
         if request.response_schema is not None:
             parts.append("--- form of the reply ---\n" + json.dumps(request.response_schema, indent=1))
         return "\n\n".join(parts)
@@ -183,7 +185,7 @@ class LocalRunner:
             source=source,
         )
         run = self.store.create(record)
-        return await self._go(agent, task, budget, strategy, run, record, listener, started)
+        return await self._go(agent, strategy, run, record, listener=listener, started=started)
 
     async def go_on(
         self,
@@ -204,21 +206,21 @@ class LocalRunner:
                 f"run {record.run_id} was begun by agent {record.agent!r} with {record.strategy}; this is {agent.name!r} "
                 f"with {strategy!r}: resume it with the same definition"
             )
-        budget = Budget(**record.budget) if budget is None else budget
-        record.budget = budget.model_dump(mode="json", exclude_none=True)
-        return await self._go(agent, Task(**record.task), budget, strategy, run, record, listener, started)
+        if budget is not None:
+            record.budget = budget.model_dump(mode="json", exclude_none=True)
+        return await self._go(agent, strategy, run, record, listener=listener, started=started)
 
     async def _go(
         self,
         agent: Agent,
-        task: Task,
-        budget: Budget,
         strategy: Strategy,
         run: Run,
         record: RunRecord,
+        *,
         listener: Listener | None,
         started: Callable[[Running], None] | None,
     ) -> Result:
+        task, budget = Task(**record.task), Budget(**record.budget)
         async with AsyncExitStack() as stack:
             stack.enter_context(_locked(run))
             run.take_over(record)
@@ -226,8 +228,8 @@ class LocalRunner:
             lost = log.lost()
             model = await _open_model(agent, stack)
             sandboxes = await _open_sandboxes(agent, run, stack)
-            if task.files is not None and sandboxes is not None and record.root_ref is None:
-                record.root_ref = await sandboxes.keep(Path(task.files).expanduser())
+            if (folder := _folder(task)) is not None and sandboxes is not None and record.root_ref is None:
+                record.root_ref = await sandboxes.keep(folder)
             run.save(record)
             saver = await stack.enter_async_context(run.saver())
             graph = search_graph().compile(checkpointer=saver)
@@ -255,7 +257,7 @@ class LocalRunner:
                 started(Running(record.run_id, search, accounted, strategy))
             try:
                 tree = await run_search(search, graph, record.run_id)
-            except OSError as error:
+            except (OSError, sqlite3.Error) as error:
                 raise JournalError(f"run {record.run_id} cannot write its journal: {error}") from error
             result = _result(tree, ledger, sandboxes, record)
             record.status = result.stop_reason
@@ -307,8 +309,12 @@ def _check(agent: Agent, strategy: Strategy, task: Task) -> None:
             )
         if task.files is not None:
             raise UsageError(f"the task has files but agent {agent.name!r} has no sandbox to put them into")
-    if task.files is not None and not Path(task.files).expanduser().is_dir():
+    if (folder := _folder(task)) is not None and not folder.is_dir():
         raise UsageError(f"files={task.files!r} is no folder")
+
+
+def _folder(task: Task) -> Path | None:
+    return None if task.files is None else Path(task.files).expanduser()
 
 
 def _form(agent: Agent, *, native: bool) -> Form:
@@ -394,7 +400,7 @@ def _result(tree: Tree, ledger: Ledger, sandboxes: Sandboxes | None, record: Run
 
 
 @contextmanager
-def _locked(run: Run) -> Iterator[IO[str]]:
+def _locked(run: Run) -> Generator[IO[str]]:
     """Hold the run for this process; the kernel lets it go if the process dies.
 
     Raises:

@@ -100,6 +100,8 @@ class Search:
     _begun: bool = field(default=False, init=False)
     _reason: tuple[StopReason, str] | None = field(default=None, init=False)
     _denied: Denied | None = field(default=None, init=False)
+    _closed: set[type[Work]] = field(default_factory=set, init=False)
+    """Kinds of work that the budget refused once. Without judging there is no use in expanding either."""
     _failed_in_a_row: int = field(default=0, init=False)
     _interrupted: bool = field(default=False, init=False)
 
@@ -149,10 +151,11 @@ class Search:
 
     def _take(self, events: Sequence[Event]) -> None:
         for event in events:
+            if isinstance(event, Denied):
+                self._denied = self._denied or event
+                self._closed |= {Expand} if isinstance(self.tree.in_flight.get(event.work), Expand) else {Expand, Score}
             self.tree.apply(event)
             match event:
-                case Denied():
-                    self._denied = self._denied or event
                 case Failed():
                     self._failed_in_a_row += 1
                 case Expanded() | Judged():
@@ -167,6 +170,7 @@ class Search:
         self._begun = True
         self._take(journal)
         self._denied, self._failed_in_a_row = None, 0
+        self._closed.clear()
         self.replayed(self.tree)
         if not journal:
             return []
@@ -267,14 +271,7 @@ class Search:
                 f"strategy {self.strategy.name!r} numbered its work from {asked[0].id}; number it from view.next_work="
                 f"{self.tree.next_work}"
             )
-        if self._denied is None:
-            return asked
-        kept: list[Work] = []
-        for work in asked:
-            if isinstance(work, Expand):
-                break
-            kept.append(work)
-        return kept
+        return [work for work in asked if type(work) not in self._closed] if self._closed else asked
 
     def _admit(self, work: Work) -> list[Event]:
         started = WorkStarted(work)

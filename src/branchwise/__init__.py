@@ -16,11 +16,11 @@ Define an `Agent`, give it tools and verifiers, and say how its trajectories are
     result = await coder.run("Make the tests pass.", files="./repo", budget=bw.Budget(tokens=50_000, seconds=300))
 """
 
-from . import models, sandboxes, search, tools, verifiers
-from .agents import Agent
-from .agents.agent import install_runner as _install_runner
-from .core.budget import Ledger
-from .core.errors import (
+from branchwise import models, sandboxes, search, tools, verifiers
+from branchwise.agents import Agent
+from branchwise.agents.agent import install_runner as _install_runner
+from branchwise.core.budget import Ledger
+from branchwise.core.errors import (
     BranchwiseError,
     BudgetExceeded,
     CatalogError,
@@ -45,13 +45,13 @@ from .core.errors import (
     UsageError,
     VerifierError,
 )
-from .core.events import Event
-from .core.protocols import Candidate, Context, Environment, Model, Sandboxes, SandboxSpec, Strategy, Verifier
-from .core.tree import Tree, TreeView
-from .core.types import Budget, ExecResult, Node, Result, Sampling, Step, Task, Usage, Verdict
-from .graphs import LocalRunner as _LocalRunner
-from .tools import Tool, Toolset, tool
-from .verifiers import verifier
+from branchwise.core.events import Event
+from branchwise.core.protocols import Candidate, Context, Environment, Model, Sandboxes, SandboxSpec, Strategy, Verifier
+from branchwise.core.tree import Tree, TreeView
+from branchwise.core.types import Budget, ExecResult, Node, Result, Sampling, Step, Task, Usage, Verdict
+from branchwise.graphs import LocalRunner as _LocalRunner
+from branchwise.tools import Tool, Toolset, tool
+from branchwise.verifiers import verifier
 
 _install_runner(_LocalRunner())
 

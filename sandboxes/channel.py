@@ -26,6 +26,7 @@ class Transport(Protocol):
         Raises:
             OSError: the connection broke.
         """
+        ...
 
     async def write(self, data: bytes) -> None:
         """Send.
@@ -33,12 +34,15 @@ class Transport(Protocol):
         Raises:
             OSError: the connection broke.
         """
+        ...
 
     async def kill(self) -> None:
         """End the sandbox with everything in it and leave nothing behind. Idempotent."""
+        ...
 
     def diagnosis(self) -> str:
         """What is known about the end of a worker, such as the last it wrote on its standard error."""
+        ...
 
 
 class Channel:

@@ -1,0 +1,18 @@
+"""Models: the client of their servers, the embedded engine, the catalogue of what can be brought."""
+
+from .client import HttpModel, Price, Timeouts
+from .embedded import EmbeddedModel
+from .engine import EngineSettings
+from .registry import connect
+from .retry import Retrying, RetryPolicy
+
+__all__ = [
+    "EmbeddedModel",
+    "EngineSettings",
+    "HttpModel",
+    "Price",
+    "RetryPolicy",
+    "Retrying",
+    "Timeouts",
+    "connect",
+]

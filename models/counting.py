@@ -1,0 +1,143 @@
+"""How many tokens a prompt has: the server's own count where it can give one, an upper bound where it cannot."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+import httpx2
+
+from ..core.keys import request_key
+from ..core.types import JSON, ModelRequest
+from .wire import messages_json, tools_json
+
+_MESSAGE_OVERHEAD = 12
+"""Tokens that a chat template puts around one message: special tokens, role, line breaks. The templates of Llama, Qwen,
+Gemma, Mistral and ChatML use 3 to 7."""
+
+_PROMPT_OVERHEAD = 96
+"""Tokens that a template adds by itself: a default system prompt (ChatML of SmolLM2: 18, Qwen2.5: 22, Llama 3: 25), the
+opening of the reply, the frame around a list of tools."""
+
+_CACHED = 256
+
+_TOOLS_OVERHEAD = 512
+"""Tokens of the words with which a template introduces tools (Qwen2.5, Hermes: about 150)."""
+
+Count = Callable[[ModelRequest], Awaitable[int | None]]
+
+
+class _NotOffered(Exception):
+    """The server has no such service."""
+
+
+def upper_bound(request: ModelRequest) -> int:
+    """Return a number of tokens that the prompt cannot exceed.
+
+    A byte-level or byte-fallback tokenizer never makes more tokens than the text has bytes in UTF-8; names and JSON are
+    text as well. A schema is counted although most servers keep it out of the prompt.
+    """
+    size = sum(
+        len(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        for row in messages_json(request.messages)
+    )
+    if request.tools:
+        size += 2 * len(json.dumps(tools_json(request.tools), indent=1).encode()) + _TOOLS_OVERHEAD
+    if request.response_schema is not None:
+        size += len(json.dumps(dict(request.response_schema)).encode())
+    return size + _MESSAGE_OVERHEAD * len(request.messages) + _PROMPT_OVERHEAD
+
+
+class TokenCounter:
+    """Counts prompts at one server. Finds out once how that server counts.
+
+    Args:
+        http: client to ask with.
+        root: the server's address without `/v1`, where llama.cpp and vLLM count.
+        model: the server's name of the model.
+        timeout_seconds: for one question.
+        ask: whether to ask the server at all.
+    """
+
+    def __init__(self, http: httpx2.AsyncClient, root: str, model: str, *, timeout_seconds: float, ask: bool) -> None:
+        self._http = http
+        self._root = root
+        self._timeout_seconds = timeout_seconds
+        self._model = model
+        self._methods: list[Count] = [self._llama_cpp, self._vllm] if ask else []
+        self._known: OrderedDict[str, int] = OrderedDict()
+
+    async def count(self, request: ModelRequest) -> int:
+        """Return the prompt's tokens: exact if the server counts, else an upper bound."""
+        key = self._key(request)
+        if (known := self._known.get(key)) is not None:
+            return known
+        while self._methods:
+            try:
+                exact = await self._methods[0](request)
+            except _NotOffered:
+                self._methods.pop(0)
+                continue
+            except httpx2.HTTPError:
+                break  # a passing trouble: if it stays, the call itself reports it
+            if exact is None:
+                break
+            self._remember(key, exact)
+            return exact
+        return upper_bound(request)
+
+    def known(self, request: ModelRequest) -> int | None:
+        """Return an earlier exact count of the same prompt."""
+        return self._known.get(self._key(request))
+
+    def _key(self, request: ModelRequest) -> str:
+        return request_key("", ModelRequest(request.messages, tools=request.tools))
+
+    def _remember(self, key: str, tokens: int) -> None:
+        self._known[key] = tokens
+        if len(self._known) > _CACHED:
+            self._known.popitem(last=False)
+
+    async def _llama_cpp(self, request: ModelRequest) -> int | None:
+        """llama.cpp: apply the chat template, then tokenize the text."""
+        body: dict[str, JSON] = {"messages": messages_json(request.messages)}
+        if request.tools:
+            body["tools"] = tools_json(request.tools)
+        templated = await self._post("apply-template", body, "prompt")
+        if templated is None:
+            return None
+        text: dict[str, JSON] = {"content": templated, "add_special": True, "parse_special": True}
+        tokens = await self._post("tokenize", text, "tokens")
+        return None if tokens is None else len(tokens)
+
+    async def _vllm(self, request: ModelRequest) -> int | None:
+        """vLLM: /tokenize takes chat messages."""
+        body: dict[str, JSON] = {"model": self._model, "messages": messages_json(request.messages)}
+        if request.tools:
+            body["tools"] = tools_json(request.tools)
+        count = await self._post("tokenize", body, "count")
+        return None if count is None else int(count)
+
+    async def _post(self, path: str, body: dict[str, JSON], field: str) -> JSON:
+        """Return one field of the server's answer, None where it refused this request.
+
+        Raises:
+            _NotOffered: there is no such service, or it speaks another form.
+            httpx2.HTTPError: no answer this time.
+        """
+        response = await self._http.post(f"{self._root}/{path}", json=body, timeout=self._timeout_seconds)
+        if response.status_code in {404, 405, 501}:
+            raise _NotOffered
+        if response.status_code in {408, 429} or response.status_code >= 500:
+            raise httpx2.HTTPStatusError("busy", request=response.request, response=response)
+        if response.status_code != 200:
+            return None
+        try:
+            answer = response.json()
+        except ValueError as error:
+            raise _NotOffered from error
+        if not isinstance(answer, dict) or field not in answer:
+            raise _NotOffered
+        return cast("dict[str, JSON]", answer)[field]

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -51,7 +52,8 @@ class DockerEngine:
     """A connection to an engine. Methods block unless they are coroutines; safe for use from several threads."""
 
     def __init__(self, client: docker.DockerClient, address: str) -> None:
-        self.client = client
+        self._client = client
+        self._api: Any = client.api  # its types are mostly unknown
         self.address = address
         self.owner = Owner.current()
 
@@ -76,15 +78,19 @@ class DockerEngine:
 
     def close(self) -> None:
         """Close the connection; containers are not touched."""
-        self.client.close()
+        self._client.close()
 
     def has_image(self, name: str) -> bool:
         """Whether the engine holds an image of this name."""
         try:
-            self.client.api.inspect_image(name)
+            self._api.inspect_image(name)
         except ImageNotFound:
             return False
         return True
+
+    def import_image(self, archive: Path, *, repository: str, tag: str, changes: Sequence[str]) -> None:
+        """Make an image of a tar archive that holds a whole file system."""
+        self._api.import_image_from_file(str(archive), repository=repository, tag=tag, changes=list(changes))
 
     def image_volumes(self, name: str) -> list[str]:
         """Return the folders that an image declares as volumes.
@@ -93,13 +99,14 @@ class DockerEngine:
             SandboxStartFailed: the engine does not hold the image.
         """
         try:
-            config = self.client.api.inspect_image(name).get("Config") or {}
+            config: dict[str, Any] = self._api.inspect_image(name).get("Config") or {}
         except ImageNotFound as error:
             raise SandboxStartFailed(
                 f"the engine at {self.address} has no image {name!r}; bring it with 'docker pull {name}' or build it, "
                 "or leave image= away to use the one made from this machine's Python"
             ) from error
-        return sorted(config.get("Volumes") or {})
+        volumes: dict[str, Any] = config.get("Volumes") or {}
+        return sorted(volumes)
 
     async def start(self, settings: ContainerSettings, run_id: str) -> ContainerTransport:
         """Start a container that waits for a worker's program on its standard input.
@@ -115,7 +122,7 @@ class DockerEngine:
         return ContainerTransport(self, number, reader, writer)
 
     def _start(self, settings: ContainerSettings, run_id: str) -> tuple[str, socket.socket]:
-        api = self.client.api
+        api = self._api
         number: str = api.create_container(
             settings.image,
             entrypoint=list(settings.command),
@@ -144,8 +151,8 @@ class DockerEngine:
         return number, stream
 
     def _host_config(self, settings: ContainerSettings) -> dict[str, Any]:
-        seccomp = files(__package__).joinpath("seccomp.json").read_text(encoding="utf-8")
-        config: dict[str, Any] = self.client.api.create_host_config(
+        seccomp = files(__name__.rpartition(".")[0]).joinpath("seccomp.json").read_text(encoding="utf-8")
+        config: dict[str, Any] = self._api.create_host_config(
             auto_remove=True,
             cap_drop=["ALL"],
             # The worker becomes the guest with the first two and kills it with the third. The guest has none.
@@ -154,7 +161,7 @@ class DockerEngine:
             read_only=True,
             tmpfs=dict(settings.tmpfs),
             network_mode=settings.network,
-            ipc_mode="none",
+            ipc_mode="private",
             mem_limit=settings.memory_bytes,
             memswap_limit=settings.memory_bytes,
             nano_cpus=int(settings.cpus * 1e9),
@@ -180,14 +187,13 @@ class DockerEngine:
                 "(Python 3.8 or newer, nothing but its standard library); add it to the image"
             )
         if settings.runtime is not None and "runtime" in reason:
-            return f"the engine at {self.address} has no runtime {settings.runtime!r}: {reason}; install it or leave " \
-                "runtime= away"  # fmt: skip
+            return f"the engine at {self.address} has no runtime {settings.runtime!r}: {reason}; install it, or leave it out"
         return f"the engine at {self.address} could not start a sandbox: {reason}"
 
     def remove(self, number: str) -> None:
         """Kill and remove a container; one that is gone already is fine."""
         try:
-            self.client.api.remove_container(number, force=True, v=True)
+            self._api.remove_container(number, force=True, v=True)
         except NotFound:
             return
         except APIError as error:
@@ -197,7 +203,7 @@ class DockerEngine:
     def containers(self, run_id: str | None = None) -> list[dict[str, Any]]:
         """Return what the engine lists of our containers, of one run or of all."""
         label = LABEL if run_id is None else f"{RUN_LABEL}={run_id}"
-        found: list[dict[str, Any]] = self.client.api.containers(all=True, filters={"label": [LABEL, label]})
+        found: list[dict[str, Any]] = self._api.containers(all=True, filters={"label": [LABEL, label]})
         return found
 
     def reap(self) -> list[str]:

@@ -8,6 +8,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from ..core.errors import UsageError
@@ -44,7 +45,7 @@ def scan(folder: Path, *, limit_bytes: int, keep: Callable[[bytes], str]) -> dic
             if item is None:
                 entries[path] = Entry("d", 0, 0, "")
             elif item.is_symlink():
-                target = os.readlink(item.path)
+                target = os.readlink(item.path)  # a Path would tidy the target up
                 if _link_stays_inside(path, target):
                     entries[path] = Entry("l", 0, 0, target)
                 else:
@@ -78,9 +79,9 @@ def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
             items = sorted(listing, key=lambda item: item.name)
         kept = 0
         for item in items:
-            path = os.path.join(inner, item.name)  # noqa: PTH118  # plain text is what a manifest holds
+            path = os.path.join(inner, item.name)  # plain text is what a manifest holds
             if item.is_dir(follow_symlinks=False):
-                if item.name in SKIPPED_FOLDERS or os.path.lexists(os.path.join(item.path, "pyvenv.cfg")):  # noqa: PTH118
+                if item.name in SKIPPED_FOLDERS or os.path.lexists(os.path.join(item.path, "pyvenv.cfg")):
                     continue
                 pending.append(path)
             elif item.is_symlink() or item.is_file(follow_symlinks=False):
@@ -98,7 +99,7 @@ def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
 def _link_stays_inside(path: str, target: str) -> bool:
     if target.startswith("/"):
         return False
-    end = os.path.normpath(os.path.join(os.path.dirname(path), target))  # noqa: PTH118, PTH120
+    end = os.path.normpath(os.path.join(os.path.dirname(path), target))
     return end != ".." and not end.startswith("../")
 
 
@@ -124,7 +125,7 @@ def write_tree(folder: Path, changed: Mapping[str, bytes], deleted: Sequence[str
     for path in deleted:
         _within(folder, path, _remove, make=False)
     for path, content in changed.items():
-        _within(folder, path, lambda parent, name, data=content: _replace(parent, name, data), make=True)
+        _within(folder, path, partial(_replace, content=content), make=True)
 
 
 def write_entry(folder: Path, path: str, entry: Entry, content: bytes) -> None:
@@ -134,9 +135,9 @@ def write_entry(folder: Path, path: str, entry: Entry, content: bytes) -> None:
         UsageError: the path leads through a link.
     """
     if entry.kind == "f":
-        _within(folder, path, lambda parent, name: _replace(parent, name, content, entry.mode), make=True)
+        _within(folder, path, partial(_replace, content=content, mode=entry.mode), make=True)
     elif entry.kind == "d":
-        _within(folder, f"{path}/x", lambda parent, name: None, make=True)
+        _within(folder, f"{path}/.", _nothing, make=True)
     else:
         _within(folder, path, lambda parent, name: os.symlink(entry.content, name, dir_fd=parent), make=True)
 
@@ -161,6 +162,10 @@ def _within(folder: Path, path: str, work: Callable[[int, str], None], *, make: 
         work(handle, name)
     finally:
         os.close(handle)
+
+
+def _nothing(_parent: int, _name: str) -> None:
+    """Do nothing: the way there is all that was wanted."""
 
 
 def _remove(parent: int, name: str) -> None:

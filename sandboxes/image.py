@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
 import tarfile
 import tempfile
 import time
@@ -24,15 +25,18 @@ REPOSITORY = "branchwise/python"
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
+def image_tag(packages: Sequence[str]) -> str:
+    """Return the tag of the image that would be made with these packages: the Python's version and what is in it."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}-{fingerprint(packages)}"
+
+
 def ensure_base_image(engine: DockerEngine, packages: Sequence[str]) -> str:
     """Return the name of the base image, made and imported where the engine does not hold it yet.
 
     Raises:
         SandboxStartFailed: it cannot be made from this machine, or the engine refuses it.
     """
-    import sys
-
-    tag = f"{sys.version_info.major}.{sys.version_info.minor}-{fingerprint(packages)}"
+    tag = image_tag(packages)
     name = f"{REPOSITORY}:{tag}"
     try:
         if engine.has_image(name):
@@ -42,9 +46,8 @@ def ensure_base_image(engine: DockerEngine, packages: Sequence[str]) -> str:
         with tempfile.TemporaryDirectory(prefix="branchwise-image-") as folder:
             archive = Path(folder) / "root.tar"
             pack(build(packages, Path(folder)), archive)
-            engine.client.api.import_image_from_file(
-                str(archive), repository=REPOSITORY, tag=tag, changes=[f"ENV PATH={_PATH}", f"LABEL {LABEL}=image"]
-            )
+            changes = [f"ENV PATH={_PATH}", f"LABEL {LABEL}=image"]
+            engine.import_image(archive, repository=REPOSITORY, tag=tag, changes=changes)
             size = archive.stat().st_size
     except (DockerException, RequestException, OSError) as error:
         raise SandboxStartFailed(f"the sandbox image {name} could not be made: {error}") from error

@@ -44,28 +44,27 @@ def parse(rows: Any) -> Manifest:
     Raises:
         SandboxError: the rows are not those of a manifest; nothing of them can be trusted.
     """
-    manifest: dict[str, Entry] = {}
     try:
-        for kind, path, mode, size, content in sorted(rows, key=lambda row: str(row[1])):
-            entry = Entry(kind, mode, size, content)
-            if not _is_sound(path, entry) or path in manifest:
-                raise ValueError(f"bad row {[kind, path, mode, size, content]!r}")
-            manifest[path] = entry
-    except (TypeError, ValueError, IndexError, KeyError) as error:
+        entries = [(path, Entry(kind, mode, size, content)) for kind, path, mode, size, content in rows]
+        manifest = dict(sorted(entries))
+    except (TypeError, ValueError) as error:
         raise SandboxError(f"this is not a manifest of a work space: {error}") from error
+    for path, entry in entries:
+        if not _is_sound(path, entry):
+            raise SandboxError(f"this is not a manifest of a work space: it has the line {path!r}, {entry!r}")
+    if len(manifest) != len(entries):
+        raise SandboxError("this is not a manifest of a work space: it has the same path twice")
     return manifest
 
 
 def _is_sound(path: Any, entry: Entry) -> bool:
+    kind, mode, size, content = map(type, entry)
     return (
-        isinstance(path, str)
+        (type(path), kind, mode, size, content) == (str, str, int, int, str)
         and is_inside(path)
         and entry.kind in get_args(Kind)
-        and type(entry.mode) is int
         and 0 <= entry.mode <= 0o777
-        and type(entry.size_bytes) is int
         and entry.size_bytes >= 0
-        and isinstance(entry.content, str)
         and (entry.kind != "f" or _DIGEST.fullmatch(entry.content) is not None)
     )
 
@@ -91,5 +90,5 @@ def total_bytes(entries: Iterable[Entry]) -> int:
 
 
 def printable(path: str) -> str:
-    """Return `path` as text that any encoder takes: bytes of a name that are not UTF-8 are shown as `\\xNN`."""
+    r"""Return `path` as text that any encoder takes: bytes of a name that are not UTF-8 are shown as `\xNN`."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

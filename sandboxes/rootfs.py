@@ -27,11 +27,13 @@ _RECIPE = 1
 """Raised with every change of what an image consists of."""
 
 _PROGRAMS = (
-    "sh bash ls cat cp mv rm mkdir rmdir ln touch chmod grep egrep fgrep sed awk find xargs head tail wc sort uniq cut tr "
-    "tee diff cmp patch env printf echo test [ expr true false sleep date dirname basename realpath readlink pwd id whoami "
-    "uname ps kill timeout seq stat du df which tar gzip gunzip zcat md5sum sha256sum od nl tac paste join comm split "
-    "mktemp nproc yes tree file less more nice nohup setsid"
-).split()
+    "sh", "bash", "ls", "cat", "cp", "mv", "rm", "mkdir", "rmdir", "ln", "touch", "chmod", "grep", "egrep",
+    "fgrep", "sed", "awk", "find", "xargs", "head", "tail", "wc", "sort", "uniq", "cut", "tr", "tee", "diff",
+    "cmp", "patch", "env", "printf", "echo", "test", "[", "expr", "true", "false", "sleep", "date", "dirname",
+    "basename", "realpath", "readlink", "pwd", "id", "whoami", "uname", "ps", "kill", "timeout", "seq", "stat",
+    "du", "df", "which", "tar", "gzip", "gunzip", "zcat", "md5sum", "sha256sum", "od", "nl", "tac", "paste",
+    "join", "comm", "split", "mktemp", "nproc", "yes", "tree", "file", "less", "more", "nice", "nohup", "setsid",
+)  # fmt: skip
 _NEEDED = ("sh", "ls", "cat")
 
 _STDLIB_SKIPPED = frozenset(
@@ -52,9 +54,9 @@ _FOLDERS = {"workspace": 0o1777, "tmp": 0o1777, "proc": 0o755, "sys": 0o755, "de
 class Rootfs:
     """What goes where; every path relative to the root."""
 
-    files: dict[str, Path] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict[str, Path])
     """Host file by path."""
-    links: dict[str, str] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict[str, str])
     """Target by path."""
     texts: dict[str, str] = field(default_factory=lambda: dict(_ETC))
     folders: dict[str, int] = field(default_factory=lambda: dict(_FOLDERS))
@@ -89,8 +91,8 @@ def build(packages: Sequence[str], scratch: Path) -> Rootfs:
     """
     rootfs = Rootfs()
     for name in ("bin", "sbin", "lib", "lib32", "lib64"):  # usually links into /usr, and the loader's path goes by one
-        if os.path.islink(f"/{name}"):  # noqa: PTH114
-            rootfs.links[name] = os.readlink(f"/{name}").lstrip("/")
+        if Path(f"/{name}").is_symlink():
+            rootfs.links[name] = str(Path(f"/{name}").readlink()).lstrip("/")
     binaries: list[Path] = []
     for name, found in _programs().items():
         real = Path(found).resolve()
@@ -123,7 +125,7 @@ def _closure(binaries: Iterable[Path]) -> list[Path]:
     command = ["ldd", *sorted({str(path) for path in binaries})]
     try:
         # Scripts and static programs among them make ldd complain and fail; what it lists is right all the same.
-        listed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)  # noqa: S603
+        listed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     except FileNotFoundError as error:
         raise SandboxStartFailed(
             "no image can be made from this machine: it has no ldd; name an image of your own: Docker(image=...)"
@@ -137,6 +139,7 @@ def _closure(binaries: Iterable[Path]) -> list[Path]:
 # --- Python -----------------------------------------------------------------------------------------------------------
 
 _PREFIX = Path(sys.base_prefix)
+_BELONGS_TO_SYSTEM = Path("/usr") == _PREFIX
 _VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -148,9 +151,11 @@ def _interpreter() -> Path:
 
 
 def _placed(path: Path) -> str:
-    """Return where something of the Python installation goes: where it is, or below /usr/local for one that is built
-    into a folder of its own, whose name is nobody's business inside."""
-    if _PREFIX == Path("/usr"):
+    """Return where something of the Python installation goes.
+
+    One that is built into a folder of its own goes below /usr/local: the folder's name is nobody's business inside.
+    """
+    if _BELONGS_TO_SYSTEM:
         return str(path)
     return str(Path("/usr/local") / path.relative_to(_PREFIX))
 
@@ -233,9 +238,10 @@ def _distributions(packages: Sequence[str]) -> dict[str, importlib.metadata.Dist
 
 def _add_packages(rootfs: Rootfs, packages: Sequence[str]) -> list[Path]:
     """Add installed packages; return what needs shared libraries."""
-    # Debian's own Python looks for local packages elsewhere than others do.
-    inner = f"lib/{_VERSION}/dist-packages" if _PREFIX == Path("/usr") and _is_debian() else f"lib/{_VERSION}/site-packages"
-    home = Path("/usr/local") / inner if _is_debian() or _PREFIX != Path("/usr") else Path("/usr") / inner
+    # Debian's own Python looks for added packages in a folder of another name, and below /usr/local.
+    debian = "deb_system" in sysconfig.get_scheme_names()
+    home = Path("/usr" if _BELONGS_TO_SYSTEM and not debian else "/usr/local") / "lib" / _VERSION
+    home /= "dist-packages" if debian else "site-packages"
     native: list[Path] = []
     for distribution in _distributions(packages).values():
         for entry in distribution.files or ():
@@ -246,7 +252,3 @@ def _add_packages(rootfs: Rootfs, packages: Sequence[str]) -> list[Path]:
             if ".so" in entry.suffixes:
                 native.append(source)
     return native
-
-
-def _is_debian() -> bool:
-    return "deb_system" in sysconfig.get_scheme_names()

@@ -5,12 +5,17 @@ library, and it insists on being process 1 of its own pid namespace: that makes 
 sandbox" and nothing else, and makes it the parent of every orphan, so that no process can hide from it.
 
 Frames, both ways: two big-endian 32-bit lengths, a JSON object, raw bytes. A request has an `id` and an `op`; its reply
-has the same `id` and either results or `error`. Only `exec` takes time, and while it runs the stream is still
-read: `cancel` and `ping` are answered, other requests wait, the end of the stream kills everything. Files are only
-touched while no program of the guest runs, with the guest's own rights, so there is nothing to race and nothing to gain
-from links.
+has the same `id` and either results or `error`. Only `exec` takes time, and while it runs the stream is still read:
+`ping` is answered, `cancel` obeyed, other requests wait, and the end of the stream kills everything. Files are only
+touched while no program of the guest runs, with the guest's own rights, so that there is nothing to race and nothing to
+gain from links.
 """
 
+# Names that are not UTF-8, links and rights matter here: plain os calls, no pathlib. Modes are those of a guest's files.
+
+from __future__ import annotations
+
+import contextlib
 import errno
 import hashlib
 import json
@@ -22,20 +27,35 @@ import stat
 import struct
 import sys
 import time
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+if TYPE_CHECKING:  # Python 3.8 cannot evaluate these
+    from collections.abc import Callable
+
+    Header = dict[str, Any]
+    Frame = tuple[Header, bytes]
+    Row = list[Any]
+    """One line of a manifest: kind, path, mode, size, SHA-256 of a file or target of a link."""
+    Hashes = dict[str, tuple[tuple[int, ...], str]]
+    """What identifies a file's state, and its SHA-256, by path."""
+
+T = TypeVar("T")
 
 HEAD = struct.Struct(">II")
 CHUNK = 1 << 16
-SKIP_FOLDERS = frozenset(["__pycache__", ".pytest_cache"])
-SKIP_SUFFIXES = (".pyc",)
+SKIPPED_FOLDERS = frozenset(["__pycache__", ".pytest_cache"])
+SKIPPED_SUFFIX = ".pyc"
 HASH_SETTLED_NS = 100_000_000
 REAP_SECONDS = 10.0
 """How long processes may take to die of SIGKILL before the sandbox is given up."""
+NICENESS = 5
+PR_SET_DUMPABLE = 4
 
 
 class Refused(Exception):
-    """The request cannot be granted: `kind` tells the host why."""
+    """The request cannot be granted; `kind` tells the host why."""
 
-    def __init__(self, kind, message):
+    def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
 
@@ -47,13 +67,13 @@ class Hangup(Exception):
 class Stream:
     """Frames over the standard streams. Reading never blocks unless asked to, writing does."""
 
-    def __init__(self, source, sink):
+    def __init__(self, source: int, sink: int) -> None:
         self.source = source
         self.sink = sink
         self.buffer = bytearray()
         os.set_blocking(source, False)
 
-    def fill(self):
+    def fill(self) -> None:
         """Take in what has arrived, without waiting."""
         try:
             data = os.read(self.source, 1 << 20)
@@ -63,8 +83,8 @@ class Stream:
             raise Hangup
         self.buffer += data
 
-    def take(self):
-        """Return the next frame as (header, body), None where it has not wholly arrived."""
+    def take(self) -> Frame | None:
+        """Return the next frame, None where it has not wholly arrived."""
         if len(self.buffer) < HEAD.size:
             return None
         header_size, body_size = HEAD.unpack_from(self.buffer)
@@ -77,7 +97,7 @@ class Stream:
         del self.buffer[:end]
         return json.loads(header), body
 
-    def wait(self):
+    def wait(self) -> Frame:
         """Return the next frame."""
         while True:
             frame = self.take()
@@ -86,40 +106,37 @@ class Stream:
             select.select([self.source], [], [])
             self.fill()
 
-    def send(self, header, body=b""):
+    def send(self, header: Header, body: bytes = b"") -> None:
+        """Send one frame."""
         text = json.dumps(header).encode()
-        data = memoryview(HEAD.pack(len(text), len(body)) + text + body)
-        while data:
-            data = data[os.write(self.sink, data) :]
+        write_all(self.sink, HEAD.pack(len(text), len(body)) + text + body)
 
 
 class Files:
     """The work space, touched with the guest's rights."""
 
-    def __init__(self, root, scratch):
+    def __init__(self, root: str, scratch: list[str]) -> None:
         self.root = root
         self.scratch = scratch
-        self.hashes = {}
-        self.part = None
+        self.hashes: Hashes = {}
+        self.part: str | None = None
 
-    def resolve(self, path):
+    def resolve(self, path: str) -> str:
         """Return the real absolute path of `path`, which must be within the work space."""
-        if "\0" in path:
-            raise Refused("outside", "a path cannot hold a NUL character")
         real = os.path.realpath(os.path.join(self.root, path))
         if real != self.root and not real.startswith(self.root + "/"):
             raise Refused("outside", "the path leads out of the work space")
         return real
 
-    def read(self, path, offset, size):
+    def read(self, path: str, offset: int, size: int) -> tuple[int, bytes]:
         """Return the file's total size and at most `size` bytes from `offset`."""
         handle = os.open(self.resolve(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             status = os.fstat(handle)
             if stat.S_ISDIR(status.st_mode):
-                raise IsADirectoryError(errno.EISDIR, "Is a directory")
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             if not stat.S_ISREG(status.st_mode):
-                raise Refused("outside", "not a regular file")
+                raise OSError(errno.EINVAL, "not a regular file")
             data = bytearray()
             while len(data) < size:
                 piece = os.pread(handle, size - len(data), offset + len(data))
@@ -130,11 +147,11 @@ class Files:
         finally:
             os.close(handle)
 
-    def write(self, path, offset, total, body, mode):
+    def write(self, path: str, offset: int, total: int, body: bytes, mode: int | None) -> None:
         """Write one part of a file; the file appears, whole, with its last part."""
         real = self.resolve(path)
         if os.path.isdir(real):
-            raise IsADirectoryError(errno.EISDIR, "Is a directory")
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         os.makedirs(os.path.dirname(real), exist_ok=True)
         part = os.path.join(os.path.dirname(real), ".part-" + hashlib.sha256(os.fsencode(real)).hexdigest()[:16])
         if mode is None:
@@ -143,8 +160,7 @@ class Files:
             if offset == 0:
                 self.remove(part)
                 self.part = part
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-            handle = os.open(part, flags, 0o600)
+            handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
                 write_all(handle, body)
                 if offset + len(body) == total:
@@ -158,23 +174,23 @@ class Files:
             self.abandon()
             raise
 
-    def abandon(self):
+    def abandon(self) -> None:
         """Remove what was written of a file whose last part never came."""
         if self.part is not None:
             part, self.part = self.part, None
             self.remove(part)
 
-    def listing(self, folder):
+    def listing(self, folder: str) -> list[os.DirEntry[str]]:
         """Return the entries of a folder, sorted, even of one that the guest has locked."""
         try:
-            with os.scandir(folder) as entries:
-                return sorted(entries, key=lambda entry: entry.name)
+            entries = os.scandir(folder)
         except PermissionError:
             os.chmod(folder, 0o755)
-            with os.scandir(folder) as entries:
-                return sorted(entries, key=lambda entry: entry.name)
+            entries = os.scandir(folder)
+        with entries:
+            return sorted(entries, key=lambda entry: entry.name)
 
-    def remove(self, path):
+    def remove(self, path: str) -> None:
         """Remove whatever is at `path`, with all that is in it, following no links. Nothing there is fine."""
         try:
             is_folder = stat.S_ISDIR(os.lstat(path).st_mode)
@@ -194,73 +210,72 @@ class Files:
         for folder in reversed(folders):
             os.rmdir(folder)
 
-    def empty(self, folder):
-        for entry in self.listing(folder):
-            self.remove(entry.path)
-
-    def manifest(self):
-        """Return [kind, path, mode, size, digest or target] of every file, link and empty folder, sorted by path."""
-        rows = []
-        hashes = {}
+    def manifest(self) -> list[Row]:
+        """Return the row of every file, link and empty folder, sorted by path."""
+        rows: list[Row] = []
+        hashes: Hashes = {}
         folders = [""]
         while folders:
             folder = folders.pop()
-            kept = 0
+            kept = False
             for entry in self.listing(os.path.join(self.root, folder)):
                 path = os.path.join(folder, entry.name)
-                if entry.is_symlink():
-                    rows.append(["l", path, 0, 0, os.readlink(entry.path)])
-                elif entry.is_dir(follow_symlinks=False):
-                    if entry.name in SKIP_FOLDERS:
+                if entry.is_dir(follow_symlinks=False):
+                    if entry.name in SKIPPED_FOLDERS:
                         continue
                     folders.append(path)
-                elif entry.is_file(follow_symlinks=False) and not entry.name.endswith(SKIP_SUFFIXES):
+                elif entry.is_symlink():
+                    rows.append(["l", path, 0, 0, os.readlink(entry.path)])
+                elif entry.is_file(follow_symlinks=False) and not entry.name.endswith(SKIPPED_SUFFIX):
                     status = entry.stat(follow_symlinks=False)
-                    digest = self.digest(entry.path, status, hashes)
+                    digest = self.digest(path, status, hashes)
                     rows.append(["f", path, stat.S_IMODE(status.st_mode) & 0o777, status.st_size, digest])
                 else:
                     continue
-                kept += 1
+                kept = True
             if not kept and folder:
                 rows.append(["d", folder, 0, 0, ""])
         self.hashes = hashes
-        rows.sort(key=lambda row: row[1])
+        rows.sort(key=lambda row: str(row[1]))
         return rows
 
-    def digest(self, path, status, hashes):
+    def digest(self, path: str, status: os.stat_result, hashes: Hashes) -> str:
         """Return the file's SHA-256; one that has not changed since the last time is not read again."""
         key = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         known = self.hashes.get(path)
         if known is not None and known[0] == key:
             hashes[path] = known
             return known[1]
+        full = os.path.join(self.root, path)
         digest = hashlib.sha256()
         try:
-            handle = open(path, "rb", buffering=0)
+            handle = os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except PermissionError:
-            os.chmod(path, stat.S_IMODE(status.st_mode) | stat.S_IRUSR)
+            os.chmod(full, stat.S_IRUSR)
             try:
-                handle = open(path, "rb", buffering=0)
+                handle = os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             finally:
-                os.chmod(path, stat.S_IMODE(status.st_mode))
-        with handle:
+                os.chmod(full, stat.S_IMODE(status.st_mode))
+        try:
             while True:
-                piece = handle.read(1 << 20)
+                piece = os.read(handle, 1 << 20)
                 if not piece:
                     break
                 digest.update(piece)
-        result = digest.hexdigest()
+        finally:
+            os.close(handle)
         # The kernel's time stamps are coarse: a file changed a moment ago may change again within the same tick.
         if time.time_ns() - status.st_ctime_ns > HASH_SETTLED_NS:
-            hashes[path] = (key, result)
-        return result
+            hashes[path] = (key, digest.hexdigest())
+        return digest.hexdigest()
 
-    def apply(self, rows):
+    def apply(self, rows: list[Row]) -> list[str]:
         """Make the work space that of `rows` but for contents; return the paths whose content has to be sent."""
         for folder in self.scratch:
-            self.empty(folder)
+            for entry in self.listing(folder):
+                self.remove(entry.path)
         wanted = {row[1]: row for row in rows}
-        folders = {row[1] for row in rows if row[0] == "d"}
+        folders: set[str] = {row[1] for row in rows if row[0] == "d"}
         for row in rows:
             parent = os.path.dirname(row[1])
             while parent and parent not in folders:
@@ -270,21 +285,20 @@ class Files:
         for folder in sorted(folders):
             os.makedirs(os.path.join(self.root, folder), exist_ok=True)
         present = {row[1]: row for row in self.manifest()}
-        missing = []
+        missing: list[str] = []
         for path, row in wanted.items():
             full = os.path.join(self.root, path)
             here = present.get(path)
             if row[0] == "l" and here != row:
                 self.remove(full)
                 os.symlink(row[4], full)
-            elif row[0] == "f":
-                if here is None or here[3:] != row[3:]:
-                    missing.append(path)
-                elif here[2] != row[2]:
-                    os.chmod(full, row[2])
+            elif row[0] == "f" and (here is None or here[3:] != row[3:]):
+                missing.append(path)
+            elif row[0] == "f" and here is not None and here[2] != row[2]:
+                os.chmod(full, row[2])
         return missing
 
-    def prune(self, wanted, folders):
+    def prune(self, wanted: dict[str, Row], folders: set[str]) -> None:
         """Remove what is neither wanted nor of the kind that is wanted at its path, caches included."""
         pending = [""]
         while pending:
@@ -293,32 +307,34 @@ class Files:
                 os.chmod(os.path.join(self.root, folder), 0o755)
             for entry in self.listing(os.path.join(self.root, folder)):
                 path = os.path.join(folder, entry.name)
-                row = wanted.get(path)
+                kind = wanted[path][0] if path in wanted else None
                 if entry.is_dir(follow_symlinks=False) and path in folders:
                     pending.append(path)
-                elif entry.is_symlink() and row is not None and row[0] == "l":
-                    pass
-                elif not entry.is_file(follow_symlinks=False) or row is None or row[0] != "f":
+                elif not (kind == "l" and entry.is_symlink()) and not (
+                    kind == "f" and entry.is_file(follow_symlinks=False)
+                ):
                     self.remove(entry.path)
 
 
 class Program:
     """One run of a guest's program: starts it, feeds and drains it, ends every process of it."""
 
-    def __init__(self, worker, request, stdin):
+    def __init__(self, worker: Worker, request: Header, stdin: bytes) -> None:
         self.worker = worker
-        self.id = request["id"]
         self.request = request
         self.stdin = memoryview(stdin)
-        self.room = request["limit"]
-        self.outputs = {}
-        self.truncated = False
+        self.room: int = request["limit"]
         self.cancelled = False
-        self.status = None
-        self.deadline = time.monotonic() + request["timeout"]
+        self.truncated = False
+        self.status: int | None = None
+        self.pid = 0
+        self.stdin_write: int | None = None
+        self.outputs: dict[int, bytearray] = {}
+        self.open_outputs: list[int] = []
+        self.trouble = -1
 
-    def start(self):
-        """Fork. The child tells over a pipe that closes on exec what went wrong before it."""
+    def start(self) -> None:
+        """Fork. Over a pipe that closes on exec the child tells what went wrong before that."""
         stdin_read, self.stdin_write = os.pipe()
         stdout_read, stdout_write = os.pipe()
         stderr_read, stderr_write = os.pipe()
@@ -328,55 +344,56 @@ class Program:
             self.become((stdin_read, stdout_write, stderr_write), trouble_write)
         for handle in (stdin_read, stdout_write, stderr_write, trouble_write):
             os.close(handle)
-        for handle in (self.stdin_write, stdout_read, stderr_read):
+        self.open_outputs = [stdout_read, stderr_read]
+        self.outputs = {handle: bytearray() for handle in self.open_outputs}
+        for handle in (self.stdin_write, *self.open_outputs):
             os.set_blocking(handle, False)
-        self.outputs = {stdout_read: bytearray(), stderr_read: bytearray()}
-        self.handles = [stdout_read, stderr_read]
 
-    def become(self, streams, trouble):
-        """Turn the forked child into the guest's program. Never returns."""
+    def become(self, streams: tuple[int, ...], trouble: int) -> NoReturn:
+        """Turn the forked child into the guest's program."""
         try:
             for number, handle in enumerate(streams):
                 os.dup2(handle, number)
-            for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGCHLD):
-                signal.signal(number, signal.SIG_DFL)
             signal.set_wakeup_fd(-1)
+            for caught in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGCHLD):
+                signal.signal(caught, signal.SIG_DFL)
             os.setsid()
             self.worker.drop_rights()
             os.chdir(self.request["cwd"])
             os.execvpe(self.request["argv"][0], self.request["argv"], self.request["env"])
-        except BaseException as error:  # whatever it is, the child must end here
-            number = getattr(error, "errno", None) or errno.EINVAL
-            os.write(trouble, json.dumps([number, str(getattr(error, "filename", None) or "")]).encode())
+        except OSError as error:
+            os.write(trouble, json.dumps([error.errno, str(error.filename or "")]).encode())
+        except ValueError as error:
+            os.write(trouble, json.dumps([errno.EINVAL, str(error)]).encode())
         finally:
             os._exit(127)
 
-    def run(self):
-        """Return (reply, body)."""
+    def run(self) -> Frame:
+        """Return the reply and its body."""
         begun = time.monotonic()
-        self.start()
+        deadline = begun + self.request["timeout"]
         timed_out = False
+        self.start()
         try:
-            while self.status is None and not self.cancelled:
-                left = self.deadline - time.monotonic()
-                if left <= 0:
-                    timed_out = True
-                    break
-                self.step(left)
+            while self.status is None and not self.cancelled and not timed_out:
+                left = deadline - time.monotonic()
+                timed_out = left <= 0
+                if not timed_out:
+                    self.step(left)
         finally:
             self.worker.kill_all(self)
             seconds = time.monotonic() - begun
             self.finish()
-        return self.reply(timed_out, seconds)
+        return self.reply(timed_out=timed_out, seconds=seconds)
 
-    def step(self, left):
+    def step(self, left: float) -> None:
         """Wait for something to happen and deal with it."""
         poller = select.poll()
         poller.register(self.worker.stream.source, select.POLLIN)
         poller.register(self.worker.wakeup, select.POLLIN)
         if self.stdin_write is not None:
             poller.register(self.stdin_write, select.POLLOUT)
-        for handle in self.handles:
+        for handle in self.open_outputs:
             poller.register(handle, select.POLLIN)
         for handle, _ in poller.poll(min(left, 60.0) * 1000):
             if handle == self.worker.stream.source:
@@ -384,39 +401,40 @@ class Program:
             elif handle == self.worker.wakeup:
                 self.worker.reap(self)
             elif handle == self.stdin_write:
-                self.feed()
+                self.feed(handle)
             else:
                 self.drain(handle)
 
-    def feed(self):
+    def feed(self, handle: int) -> None:
+        """Send the program a piece of its input; close it after the last."""
         try:
-            self.stdin = self.stdin[os.write(self.stdin_write, self.stdin[:CHUNK]) :] if self.stdin else self.stdin
+            if self.stdin:
+                self.stdin = self.stdin[os.write(handle, self.stdin[:CHUNK]) :]
         except BlockingIOError:
             return
         except BrokenPipeError:
             self.stdin = memoryview(b"")
         if not self.stdin:
-            os.close(self.stdin_write)
+            os.close(handle)
             self.stdin_write = None
 
-    def drain(self, handle):
+    def drain(self, handle: int) -> bool:
         """Take in one piece of output; return whether there may be more."""
         try:
             data = os.read(handle, CHUNK)
         except BlockingIOError:
             return False
         if not data:
-            self.handles.remove(handle)
+            self.open_outputs.remove(handle)
             return False
-        if len(data) > self.room:
-            self.truncated = True
+        self.truncated = self.truncated or len(data) > self.room
         self.outputs[handle] += data[: self.room]
         self.room -= min(self.room, len(data))
         return True
 
-    def finish(self):
+    def finish(self) -> None:
         """Take what the dead have left in the pipes, and close them."""
-        for handle in list(self.handles):
+        for handle in list(self.open_outputs):
             while self.drain(handle):
                 pass
         for handle in self.outputs:
@@ -424,15 +442,16 @@ class Program:
         if self.stdin_write is not None:
             os.close(self.stdin_write)
 
-    def reply(self, timed_out, seconds):
-        with os.fdopen(self.trouble, "rb") as trouble:
-            text = trouble.read(4096)
-        code = self.status if self.status is not None else -signal.SIGKILL
+    def reply(self, *, timed_out: bool, seconds: float) -> Frame:
+        """Return how it ended."""
+        trouble = os.read(self.trouble, 4096)
+        os.close(self.trouble)
+        code = -signal.SIGKILL if self.status is None else self.status
         stdout, stderr = self.outputs.values()
-        if text and not timed_out and not self.cancelled:
-            number, name = json.loads(text)
+        if trouble and not timed_out and not self.cancelled:
+            number, name = json.loads(trouble)
             code = 127 if number == errno.ENOENT else 126
-            stderr += ("cannot run: %s: %s\n" % (name or self.request["argv"][0], os.strerror(number))).encode()
+            stderr += f"cannot run: {name or self.request['argv'][0]}: {os.strerror(number)}\n".encode()
         header = {
             "code": code,
             "timed_out": timed_out,
@@ -447,30 +466,39 @@ class Program:
 class Worker:
     """Serves requests one after the other."""
 
-    def __init__(self, settings):
-        self.root = settings["root"]
-        self.guest = settings["guest"]
-        self.limits = settings["limits"]
-        self.environment = {**os.environ, **settings["env"]}
+    def __init__(self, settings: Header) -> None:
+        self.root: str = settings["root"]
+        self.guest: int | None = settings["guest"]
+        self.limits: dict[str, int] = settings["limits"]
+        self.environment: dict[str, str] = {**os.environ, **settings["env"]}
         self.files = Files(self.root, settings["scratch"])
         self.stream = Stream(0, 1)
-        self.backlog = []
+        self.backlog: list[Frame] = []
+        self.set_dumpable: Callable[[bool], object] = lambda _: None
+        if self.guest is None:
+            # The guest has the worker's own uid: keep it from /proc/1, through which it could write frames.
+            import ctypes
+
+            prctl = ctypes.CDLL(None).prctl
+            self.set_dumpable = lambda allowed: prctl(PR_SET_DUMPABLE, int(allowed), 0, 0, 0)
+            self.set_dumpable(False)
         self.wakeup, wakeup_write = os.pipe()
         for handle in (self.wakeup, wakeup_write):
             os.set_blocking(handle, False)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.signal(signal.SIGCHLD, _noted)
         signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
 
-    def drop_rights(self):
+    def drop_rights(self) -> None:
         """In the child: be killed first when memory runs out, be limited, be the guest."""
+        self.set_dumpable(True)
         with open("/proc/self/oom_score_adj", "w") as score:
             score.write("1000")
-        os.nice(5)  # so that the worker is heard while the guest burns all the processor time there is
-        for name, value in self.limits.items():
+        os.nice(NICENESS)  # so that the worker is heard while the guest burns all the processor time there is
+        for name, wanted in self.limits.items():
             number = getattr(resource, "RLIMIT_" + name)
             hard = resource.getrlimit(number)[1]
-            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
             resource.setrlimit(number, (value, value))
         os.umask(0o022)
         if self.guest is not None:
@@ -478,7 +506,7 @@ class Worker:
             os.setresgid(self.guest, self.guest, self.guest)
             os.setresuid(self.guest, self.guest, self.guest)
 
-    def as_guest(self, work, *arguments):
+    def as_guest(self, work: Callable[..., T], *arguments: Any) -> T:
         """Call `work` with the guest's rights over files. Only while no program of the guest runs."""
         if self.guest is None:
             return work(*arguments)
@@ -490,7 +518,7 @@ class Worker:
             os.seteuid(0)
             os.setegid(0)
 
-    def reap(self, program=None):
+    def reap(self, program: Program) -> bool:
         """Collect the dead without waiting; return whether any process is left."""
         try:
             while os.read(self.wakeup, 512):
@@ -504,24 +532,22 @@ class Worker:
                 return False
             if pid == 0:
                 return True
-            if program is not None and pid == program.pid:
+            if pid == program.pid:
                 program.status = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
-    def kill_all(self, program=None):
+    def kill_all(self, program: Program) -> None:
         """End every process but this one. `kill(-1)` is atomic: no fork escapes it."""
         deadline = time.monotonic() + REAP_SECONDS
         while True:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(-1, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             if not self.reap(program):
                 return
             if time.monotonic() > deadline:
                 os._exit(70)  # something does not die: the host replaces the sandbox
             select.select([self.wakeup], [], [], 0.05)
 
-    def attend(self, program):
+    def attend(self, program: Program) -> None:
         """Look at the stream while a program runs."""
         self.stream.fill()
         while True:
@@ -532,37 +558,35 @@ class Worker:
             if header["op"] == "ping":
                 self.stream.send({"id": header["id"]})
                 continue
-            if header["op"] == "cancel" and header["target"] == program.id:
+            if header["op"] == "cancel" and header["target"] == program.request["id"]:
                 program.cancelled = True
             self.backlog.append(frame)
 
-    # --- operations: take the request and its body, return (reply, body) ---
-
-    def op_ping(self, request, body):
+    def op_ping(self, _request: Header, _body: bytes) -> Frame:
+        """Say that this worker is there."""
         return {}, b""
 
-    def op_cancel(self, request, body):
+    def op_cancel(self, _request: Header, _body: bytes) -> Frame:
         """Answered once nothing runs any more: what was to be cancelled is gone with every process of it."""
         return {}, b""
 
-    def op_exec(self, request, body):
-        try:
-            cwd = self.as_guest(self.files.resolve, request["cwd"])
-        except PermissionError:
-            cwd = self.root
-        request = {**request, "cwd": cwd, "env": {**self.environment, **request["env"]}}
-        return Program(self, request, body).run()
+    def op_exec(self, request: Header, body: bytes) -> Frame:
+        """Run a program to its end."""
+        cwd = self.as_guest(self.files.resolve, request["cwd"])
+        return Program(self, {**request, "cwd": cwd, "env": {**self.environment, **request["env"]}}, body).run()
 
-    def op_read(self, request, body):
+    def op_read(self, request: Header, _body: bytes) -> Frame:
+        """Read a part of a file."""
         size, data = self.as_guest(self.files.read, request["path"], request["offset"], request["size"])
         return {"size": size}, data
 
-    def op_write(self, request, body):
-        arguments = (request["path"], request["offset"], request["total"], body, request.get("mode"))
+    def op_write(self, request: Header, body: bytes) -> Frame:
+        """Write a part of a file."""
+        arguments = (request["path"], request["offset"], request["total"], body, request["mode"])
         self.as_guest(self.files.write, *arguments)
         return {}, b""
 
-    def op_put(self, request, body):
+    def op_put(self, request: Header, body: bytes) -> Frame:
         """Write whole small files; `files` is [path, mode, size] in the order of the body."""
         offset = 0
         for path, mode, size in request["files"]:
@@ -570,33 +594,43 @@ class Worker:
             offset += size
         return {}, b""
 
-    def op_get(self, request, body):
+    def op_get(self, request: Header, _body: bytes) -> Frame:
         """Read whole small files."""
         pieces = [self.as_guest(self.files.read, path, 0, request["limit"])[1] for path in request["paths"]]
         return {"sizes": [len(piece) for piece in pieces]}, b"".join(pieces)
 
-    def op_remove(self, request, body):
-        for path in request["paths"]:
-            self.as_guest(self.files.remove, self.files.resolve(path))
+    def op_remove(self, request: Header, _body: bytes) -> Frame:
+        """Remove a file, a link or a folder; the work space itself is only emptied."""
+        path = os.path.normpath(os.path.join(self.root, request["path"]))
+        if path != self.root:
+            # The link itself goes, not what it points to.
+            parent = self.as_guest(self.files.resolve, os.path.dirname(path))
+            self.as_guest(self.files.remove, os.path.join(parent, os.path.basename(path)))
+        else:
+            self.as_guest(self.files.apply, [])
         return {}, b""
 
-    def op_manifest(self, request, body):
+    def op_manifest(self, _request: Header, _body: bytes) -> Frame:
+        """Describe the work space."""
         return {}, json.dumps(self.as_guest(self.files.manifest)).encode()
 
-    def op_apply(self, request, body):
+    def op_apply(self, _request: Header, body: bytes) -> Frame:
+        """Make the work space what the body describes."""
         return {}, json.dumps(self.as_guest(self.files.apply, json.loads(body))).encode()
 
-    def answer(self, request, body):
+    def answer(self, request: Header, body: bytes) -> Frame:
+        """Do what is asked; what cannot be done is said in the reply."""
         try:
             if request["op"] != "write" and self.files.part is not None:
                 self.as_guest(self.files.abandon)
-            return getattr(self, "op_" + request["op"])(request, body)
+            operation: Callable[[Header, bytes], Frame] = getattr(self, "op_" + request["op"])
+            return operation(request, body)
         except Refused as error:
             return {"error": error.kind, "message": str(error)}, b""
         except OSError as error:
             return {"error": "os", "errno": error.errno, "message": error.strerror or str(error)}, b""
 
-    def serve(self):
+    def serve(self) -> NoReturn:
         """Answer until the stream ends."""
         self.stream.send({"id": 0, "python": sys.version.split()[0]})
         while True:
@@ -605,21 +639,27 @@ class Worker:
             self.stream.send({**reply, "id": request["id"]}, data)
 
 
-def write_all(handle, data):
+def _noted(_number: int, _frame: object) -> None:
+    """Do nothing: that a handler exists is what makes the signal arrive at the wake-up pipe."""
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """Write to the end, however small the pieces are that the other side takes."""
     view = memoryview(data)
     while view:
         view = view[os.write(handle, view) :]
 
 
-def main():
+def main() -> None:
+    """Serve as process 1."""
     if os.getpid() != 1:
         # kill(-1) would end every process of the user on this machine.
-        sys.exit("this program must be process 1 of a pid namespace; it is number %d" % os.getpid())
+        sys.exit(f"this program must be process 1 of a pid namespace; it is number {os.getpid()}")
     worker = Worker(json.loads(sys.argv[1]))
     if worker.guest is not None:
         os.setgroups([])
         if os.stat(worker.root).st_uid == 0:
-            os.chmod(worker.root, 0o1777)
+            os.chmod(worker.root, 0o1777)  # where the image has the folder, its mode replaces the mount's
     try:
         worker.serve()
     except (Hangup, BrokenPipeError):

@@ -1,0 +1,40 @@
+"""Docker where an engine answers, else the next best, with a notice."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from ..core.errors import SandboxStartFailed
+from .docker import Docker
+from .docker_engine import DockerEngine
+from .environment import WorkerSandboxes
+from .launch import SandboxLimits
+from .local import Local
+
+_log = logging.getLogger(__name__)
+
+
+class Auto(SandboxLimits):
+    """`Docker` where an engine answers, else `Local` with a warning that says what that isolates and what not."""
+
+    async def start(self, run_id: str, store: Path) -> WorkerSandboxes:
+        """Return a supply of sandboxes whose snapshots live in the folder `store`; its `isolation` says of which kind.
+
+        Raises:
+            SandboxStartFailed: neither kind can be had here.
+        """
+        limits = self.model_dump()
+        try:
+            engine = await asyncio.to_thread(DockerEngine.connect)
+        except SandboxStartFailed as no_engine:
+            local = Local(**limits)
+            try:
+                supply = await local.start(run_id, store)
+            except SandboxStartFailed as no_namespaces:
+                raise SandboxStartFailed(f"no sandbox can run here. {no_engine}. {no_namespaces}") from no_engine
+            _log.warning("%s; running without an engine: %s", no_engine, supply.isolation)
+            return supply
+        engine.close()
+        return await Docker(**limits).start(run_id, store)

@@ -1,0 +1,148 @@
+"""What every kind of sandbox has in common: what a user sets, how a worker is started, how a supply is opened."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ..core.errors import SandboxLost, SandboxStartFailed
+from .channel import Channel, Transport
+from .environment import WorkerSandboxes
+from .guest import Guest
+from .store import Store
+
+WORKSPACE = "/workspace"
+SCRATCH = "/tmp"  # inside the sandbox
+SHARED_MEMORY = "/dev/shm"  # inside the sandbox
+GUEST_UID = 65532
+"""The guest inside: no usual system's user."""
+
+_WORKER_MB = 64
+_START_SECONDS = 60.0
+_BOOTSTRAP = (
+    "import os\nb=b''\nwhile b[-1:]!=b'\\0':\n c=os.read(0,65536)\n if not c:os._exit(0)\n b+=c\n"
+    "exec(compile(b[:-1],'worker','exec'))"
+)
+"""Reads the worker's program from standard input, up to a NUL, and becomes it: nothing has to be mounted or installed."""
+
+
+class SandboxLimits(BaseModel):
+    """What can be set for every kind of sandbox."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    packages: tuple[str, ...] = Field(
+        ("pytest",), description="installed Python packages that the made image gets, with what they require"
+    )
+    memory_mb: int = Field(512, ge=128, description="of each sandbox, files in its work space included")
+    workspace_mb: int = Field(256, ge=1, description="largest work space")
+    scratch_mb: int = Field(64, ge=1, description="size of /tmp and /dev/shm each; emptied with every change of state")
+    pids: int = Field(128, ge=16, description="most processes and threads")
+    max_idle: int = Field(4, ge=0, description="most sandboxes that are kept ready while nobody uses them")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        needed = self.workspace_mb + 2 * self.scratch_mb + _WORKER_MB
+        if self.memory_mb < needed:
+            raise ValueError(
+                f"memory_mb={self.memory_mb} is too little: files count as memory, so workspace_mb + 2 * scratch_mb + "
+                f"{_WORKER_MB} = {needed} are needed"
+            )
+        return self
+
+    @property
+    def workspace_bytes(self) -> int:
+        """Size of the work space."""
+        return self.workspace_mb << 20
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Size of each scratch folder."""
+        return self.scratch_mb << 20
+
+
+def worker_command(
+    run_id: str, scratch: Sequence[str], *, guest: int | None, limits: Mapping[str, int] | None = None
+) -> list[str]:
+    """Return the command that becomes a worker once `start_guest` has sent it its program.
+
+    Args:
+        run_id: shown in lists of processes, so that a sandbox can be told from another run's.
+        scratch: folders that are emptied with every change of state.
+        guest: uid of the guest's programs; None where the worker has that uid itself.
+        limits: resource limits of the guest's programs by their names in `resource`, without "RLIMIT_".
+    """
+    environment = {
+        "HOME": SCRATCH,
+        "TMPDIR": SCRATCH,
+        "USER": "guest",
+        "LOGNAME": "guest",
+        "LANG": "C.UTF-8",
+        # A .pyc is matched to its source by size and by seconds: a file that is changed and run twice within a second,
+        # as a search does, would run as what it was before.
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "BRANCHWISE_SANDBOX": "1",
+    }
+    settings = {
+        "run": run_id,
+        "root": WORKSPACE,
+        "scratch": list(scratch),
+        "guest": guest,
+        "limits": dict(limits or {}),
+        "env": environment,
+    }
+    return ["python3", "-I", "-S", "-X", "utf8", "-c", _BOOTSTRAP, json.dumps(settings)]
+
+
+async def start_guest(transport: Transport, *, workspace_bytes: int, place: str) -> Guest:
+    """Send a worker its program and return the sandbox it serves.
+
+    Raises:
+        SandboxStartFailed: it did not come up; what it ran in is removed.
+    """
+    channel = Channel(transport)
+    try:
+        await transport.write(files(__name__.rpartition(".")[0]).joinpath("worker.py").read_bytes() + b"\0")
+        await channel.open(_START_SECONDS)
+    except (SandboxLost, OSError) as error:
+        await channel.close()
+        raise SandboxStartFailed(f"the worker did not start in {place}: {error}") from error
+    except BaseException:
+        await channel.close()
+        raise
+    return Guest(channel, workspace=WORKSPACE, workspace_bytes=workspace_bytes)
+
+
+async def open_supply(
+    make: Callable[[], Awaitable[Guest]],
+    limits: SandboxLimits,
+    *,
+    store: Path,
+    isolation: str,
+    on_close: Callable[[], Awaitable[None]] | None = None,
+) -> WorkerSandboxes:
+    """Return a supply with one sandbox ready.
+
+    Raises:
+        SandboxStartFailed: it could not be started.
+    """
+    supply = WorkerSandboxes(
+        make,
+        store=await asyncio.to_thread(Store, store),
+        isolation=isolation,
+        workspace_bytes=limits.workspace_bytes,
+        max_idle=limits.max_idle,
+        on_close=on_close,
+    )
+    try:
+        await supply.pool.warm()
+    except BaseException:
+        await supply.pool.aclose()
+        raise
+    return supply

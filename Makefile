@@ -1,0 +1,75 @@
+# Everything that is done to this repository, by one word each. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory --warn-undefined-variables
+
+PYTHON ?= python3
+JSON ?=
+ARGS ?=
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+TEST_MODEL := smollm2-135m-instruct
+DEMO_MODEL := qwen2.5-coder-1.5b
+
+# What is left behind by builds and tools; `make clean` removes it.
+LITTER := build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+
+.PHONY: help
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- preparing --------------------------------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: $(INSTALLED) ## bring everything that is needed: Python packages, a Docker engine, bubblewrap
+	@scripts/setup.sh machine
+
+$(INSTALLED): pyproject.toml scripts/setup.sh
+	@PYTHON="$(PYTHON)" scripts/setup.sh python
+
+.PHONY: model-%
+model-%: $(INSTALLED)
+	@$(BIN)/branchwise models pull $* >&2
+
+# --- using ------------------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: setup model-$(DEMO_MODEL) ## repair small repositories with a local model: one trajectory against search
+	@$(BIN)/python examples/demo.py $(ARGS)
+
+.PHONY: test
+test: setup model-$(TEST_MODEL) ## run all tests, on a real Docker engine and a real small model (ARGS=... for pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: $(INSTALLED) ## look for faults without running: lint, format, types, layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy -p branchwise
+	@$(BIN)/pyright --warnings
+	@PYTHONPATH=typings $(BIN)/lint-imports --no-logo
+
+.PHONY: format
+format: $(INSTALLED) ## put the code into its form and mend what can be mended mechanically
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: bench-machine bench-slots
+bench-machine: ## measure the search machine's own cost per node (JSON=1 prints one JSON object)
+bench-slots: ## measure how well a search keeps a server's slots busy (JSON=1 likewise)
+bench-machine bench-slots: bench-%: $(INSTALLED)
+	@$(BIN)/python benchmarks/$*.py $(if $(JSON),--json) $(ARGS)
+
+bench-%: $(INSTALLED)
+	@test -f benchmarks/$*.py || { echo "there is no benchmarks/$*.py; there are: $$(cd benchmarks && echo *.py)" >&2; exit 2; }
+	@$(BIN)/python benchmarks/$*.py $(if $(JSON),--json) $(ARGS)
+
+# --- tidying ----------------------------------------------------------------------------------------------------------
+
+.PHONY: clean
+clean: ## remove caches and builds; .venv, models and runs stay
+	@rm -rf $(LITTER)
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

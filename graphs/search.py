@@ -100,7 +100,7 @@ class Search:
     _begun: bool = field(default=False, init=False)
     _reason: tuple[StopReason, str] | None = field(default=None, init=False)
     _denied: Denied | None = field(default=None, init=False)
-    _closed: set[type[Work]] = field(default_factory=set, init=False)
+    _closed: set[type[Work]] = field(default_factory=set[type[Work]], init=False)
     """Kinds of work that the budget refused once. Without judging there is no use in expanding either."""
     _failed_in_a_row: int = field(default=0, init=False)
     _interrupted: bool = field(default=False, init=False)

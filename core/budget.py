@@ -11,9 +11,10 @@ completion is clamped to what is left, and below its `least` the reservation fai
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
@@ -63,7 +64,7 @@ class Reservation:
         if self._open:
             self._open = False
             self.actual = actual
-            self._ledger._settle(self.amount, actual)
+            self._ledger._settle(self, actual)
 
     def __enter__(self) -> Self:
         return self
@@ -103,6 +104,8 @@ class Ledger:
         self._clock = clock
         self._started = clock() - elapsed_seconds
         self._caps = {name: float(cap) for name in LIMITS if (cap := getattr(budget, name)) is not None}
+        self._held: set[Reservation] = set()
+        """Open reservations of this ledger and its children; `reserved` is their sum."""
         self._waiting: deque[_Waiter] = deque()
 
     # --- time ---
@@ -148,7 +151,7 @@ class Ledger:
 
     def charge(self, usage: Usage) -> None:
         """Record spending that could not be reserved, such as calls that an earlier process lost."""
-        self._settle(NO_USAGE, usage)
+        self._settle(None, usage)
 
     async def reserve(self, want: Usage, *, least_completion_tokens: int | None = None) -> Reservation:
         """Hold `want` until it is settled.
@@ -193,6 +196,8 @@ class Ledger:
         work may be what holds the nodes.
         """
         for waiter in list(self._waiting):
+            if waiter.turn.done():
+                continue  # its caller was cancelled and has not run yet
             try:
                 reservation = waiter.ledger._try(waiter.want, waiter.least)
             except BudgetExceeded as error:
@@ -228,13 +233,20 @@ class Ledger:
         return replace(want, completion_tokens=max(tokens, least.completion_tokens))
 
     def _hold(self, amount: Usage) -> Reservation:
+        reservation = Reservation(self, amount)
         for ledger in self._chain():
             ledger.reserved += amount
-        return Reservation(self, amount)
+            ledger._held.add(reservation)
+        return reservation
 
-    def _settle(self, amount: Usage, actual: Usage) -> None:
+    def _release(self, reservation: Reservation) -> None:
+        self._held.remove(reservation)
+        self.reserved = _subtract(self.reserved, reservation.amount, (held.amount for held in self._held))
+
+    def _settle(self, reservation: Reservation | None, actual: Usage) -> None:
         for ledger in self._chain():
-            ledger.reserved = _subtract(ledger.reserved, amount)
+            if reservation is not None:
+                ledger._release(reservation)
             ledger.spent += actual
             for name in ledger._caps:
                 if LIMITS[name](actual):
@@ -268,18 +280,22 @@ class _Waiter:
             self.turn.result().settle(NO_USAGE)
 
 
-def _subtract(a: Usage, b: Usage) -> Usage:
-    if b is NO_USAGE:
-        return a
+def _subtract(total: Usage, part: Usage, rest: Iterable[Usage]) -> Usage:
+    """Return `total` less `part`.
+
+    Fractions are added up anew from the `rest`: a rounding error would look like something that is still held, and a
+    caller would wait for it for ever.
+    """
+    left = list(rest) if part.sandbox_seconds or part.usd else None
     return Usage(
-        a.prompt_tokens - b.prompt_tokens,
-        a.cached_tokens - b.cached_tokens,
-        a.completion_tokens - b.completion_tokens,
-        a.cancelled_tokens - b.cancelled_tokens,
-        a.calls - b.calls,
-        a.verifier_calls - b.verifier_calls,
-        a.tool_calls - b.tool_calls,
-        max(0.0, a.sandbox_seconds - b.sandbox_seconds),
-        max(0.0, a.usd - b.usd),
-        a.nodes - b.nodes,
+        total.prompt_tokens - part.prompt_tokens,
+        total.cached_tokens - part.cached_tokens,
+        total.completion_tokens - part.completion_tokens,
+        total.cancelled_tokens - part.cancelled_tokens,
+        total.calls - part.calls,
+        total.verifier_calls - part.verifier_calls,
+        total.tool_calls - part.tool_calls,
+        total.sandbox_seconds if left is None else math.fsum(usage.sandbox_seconds for usage in left),
+        total.usd if left is None else math.fsum(usage.usd for usage in left),
+        total.nodes - part.nodes,
     )

@@ -50,8 +50,7 @@ class BudgetExceeded(BranchwiseError):
         self.spent = spent
         self.asked = asked
         super().__init__(
-            f"budget {limit}={allowed:g} cannot cover {asked:g} more: {spent:g} are spent or reserved; "
-            f"raise {limit} to go on"
+            f"budget {limit}={allowed:g} cannot cover {asked:g} more: {spent:g} are spent; raise {limit} to go on"
         )
 
 

@@ -25,8 +25,8 @@ from ..core.events import Event, Resumed
 from ..core.protocols import Model, Sandboxes, Strategy
 from ..core.tree import Tree
 from ..core.types import ROOT, Budget, Node, Result, Task, Usage
-from ..models import connect
 from ..models.accounts import Accounted, CallLog
+from ..models.registry import connect
 from ..models.retry import Retrying
 from .journal import Run, RunRecord, RunStore, new_run_id, new_seed
 from .search import Search, run_search, search_graph

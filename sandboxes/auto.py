@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ..core.errors import SandboxStartFailed
 from .docker import Docker
-from .docker_engine import DockerEngine
 from .environment import WorkerSandboxes
 from .launch import SandboxLimits
 from .local import Local
@@ -25,6 +24,8 @@ class Auto(SandboxLimits):
         Raises:
             SandboxStartFailed: neither kind can be had here.
         """
+        from .docker_engine import DockerEngine  # the client library takes its time to load
+
         limits = self.model_dump()
         try:
             engine = await asyncio.to_thread(DockerEngine.connect)

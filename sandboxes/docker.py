@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from .docker_engine import ContainerSettings, DockerEngine
 from .environment import WorkerSandboxes
 from .guest import Guest
-from .image import ensure_base_image
 from .launch import (
     GUEST_UID,
     SCRATCH,
@@ -23,6 +21,9 @@ from .launch import (
     start_guest,
     worker_command,
 )
+
+if TYPE_CHECKING:
+    from .docker_engine import ContainerSettings, DockerEngine
 
 _QUEUES = "/dev/mqueue"
 """Message queues outlive the programs that made them; they are files here."""
@@ -57,6 +58,8 @@ class Docker(SandboxLimits):
         Raises:
             SandboxStartFailed: no engine answers, or it cannot start a sandbox; the message says what to do.
         """
+        from .docker_engine import DockerEngine  # the client library takes its time to load
+
         engine = await asyncio.to_thread(DockerEngine.connect)
 
         async def on_close() -> None:
@@ -78,11 +81,15 @@ class Docker(SandboxLimits):
 
     def _prepare(self, engine: DockerEngine) -> tuple[str, list[str]]:
         """Tidy up after dead runs; return the image's name and its volumes."""
+        from .image import ensure_base_image
+
         engine.reap()
         image = self.image or ensure_base_image(engine, self.packages)
         return image, engine.image_volumes(image)
 
     def _settings(self, image: str, volumes: Sequence[str], run_id: str) -> ContainerSettings:
+        from .docker_engine import ContainerSettings
+
         options = f"rw,nosuid,nodev,exec,mode=1777,nr_inodes={self.inodes}"
         # Volumes of the image would outlive a change of state: they become scratch space.
         scratch = [SCRATCH, SHARED_MEMORY, *(path for path in volumes if path != WORKSPACE)]

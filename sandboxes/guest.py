@@ -23,6 +23,9 @@ _OPERATION_SECONDS = 60.0
 _GRACE_SECONDS = 20.0
 """What a worker gets on top of a program's own time: to be scheduled, kill the tree and send the output."""
 _CANCEL_SECONDS = 15.0
+_OUTPUT_MOST_BYTES = 32 << 20
+_INPUT_MOST_BYTES = 32 << 20
+"""What a worker can hold beside a full work space."""
 
 
 class Guest:
@@ -50,7 +53,7 @@ class Guest:
     ) -> ExecResult:
         """Run a program; see `core.protocols.Environment.exec`."""
         argv = ["/bin/sh", "-c", command] if isinstance(command, str) else [str(part) for part in command]
-        _check_command(argv, timeout_seconds, output_limit_bytes, env)
+        _check_command(argv, stdin, timeout_seconds, output_limit_bytes, env)
         fields = {
             "argv": argv,
             "timeout": timeout_seconds,
@@ -234,7 +237,9 @@ def _batches(items: Sequence[tuple[str, Entry]]) -> Iterator[list[tuple[str, Ent
         yield batch
 
 
-def _check_command(argv: Sequence[str], timeout_seconds: float, limit_bytes: int, env: Mapping[str, str]) -> None:
+def _check_command(
+    argv: Sequence[str], stdin: bytes, timeout_seconds: float, limit_bytes: int, env: Mapping[str, str]
+) -> None:
     if not argv:
         raise UsageError("the command is empty; give a program and its arguments, or a line for the shell")
     if any("\0" in part for part in (*argv, *env, *env.values())):
@@ -243,8 +248,10 @@ def _check_command(argv: Sequence[str], timeout_seconds: float, limit_bytes: int
         raise UsageError(f"names of environment variables cannot be empty or hold '=': {sorted(env)!r}")
     if not timeout_seconds > 0:
         raise UsageError(f"timeout_seconds={timeout_seconds!r} must be above 0")
-    if limit_bytes < 0:
-        raise UsageError(f"output_limit_bytes={limit_bytes!r} must be 0 or more")
+    if not 0 <= limit_bytes <= _OUTPUT_MOST_BYTES:
+        raise UsageError(f"output_limit_bytes={limit_bytes!r} must be between 0 and {_OUTPUT_MOST_BYTES}")
+    if len(stdin) > _INPUT_MOST_BYTES:
+        raise UsageError(f"{len(stdin)} bytes of stdin are more than {_INPUT_MOST_BYTES}; write them to a file instead")
 
 
 async def _finish(work: Any) -> None:

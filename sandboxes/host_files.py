@@ -45,7 +45,7 @@ def scan(folder: Path, *, limit_bytes: int, keep: Callable[[bytes], str]) -> dic
             if item is None:
                 entries[path] = Entry("d", 0, 0, "")
             elif item.is_symlink():
-                target = os.readlink(item.path)  # a Path would tidy the target up
+                target = os.readlink(item.path)  # noqa: PTH115  # a Path would tidy the target up  # a Path would tidy the target up
                 if _link_stays_inside(path, target):
                     entries[path] = Entry("l", 0, 0, target)
                 else:
@@ -79,9 +79,9 @@ def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
             items = sorted(listing, key=lambda item: item.name)
         kept = 0
         for item in items:
-            path = os.path.join(inner, item.name)  # plain text is what a manifest holds
+            path = os.path.join(inner, item.name)  # noqa: PTH118  # plain text is what a manifest holds  # plain text is what a manifest holds
             if item.is_dir(follow_symlinks=False):
-                if item.name in SKIPPED_FOLDERS or os.path.lexists(os.path.join(item.path, "pyvenv.cfg")):
+                if item.name in SKIPPED_FOLDERS or Path(item.path, "pyvenv.cfg").exists():
                     continue
                 pending.append(path)
             elif item.is_symlink() or item.is_file(follow_symlinks=False):
@@ -99,7 +99,7 @@ def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
 def _link_stays_inside(path: str, target: str) -> bool:
     if target.startswith("/"):
         return False
-    end = os.path.normpath(os.path.join(os.path.dirname(path), target))
+    end = os.path.normpath(os.path.join(os.path.dirname(path), target))  # noqa: PTH118, PTH120
     return end != ".." and not end.startswith("../")
 
 

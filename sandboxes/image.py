@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import logging
-import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Sequence
@@ -17,17 +14,13 @@ from requests.exceptions import RequestException
 from ..core.errors import SandboxStartFailed
 from .docker_engine import DockerEngine
 from .owner import LABEL
-from .rootfs import Rootfs, build, fingerprint
+from .rootfs import pack
+from .rootfs_host import build, rootfs_name
 
 _log = logging.getLogger(__name__)
 
 REPOSITORY = "branchwise/python"
 _PATH = "/usr/local/bin:/usr/bin:/bin"
-
-
-def image_tag(packages: Sequence[str]) -> str:
-    """Return the tag of the image that would be made with these packages: the Python's version and what is in it."""
-    return f"{sys.version_info.major}.{sys.version_info.minor}-{fingerprint(packages)}"
 
 
 def ensure_base_image(engine: DockerEngine, packages: Sequence[str]) -> str:
@@ -36,7 +29,7 @@ def ensure_base_image(engine: DockerEngine, packages: Sequence[str]) -> str:
     Raises:
         SandboxStartFailed: it cannot be made from this machine, or the engine refuses it.
     """
-    tag = image_tag(packages)
+    tag = rootfs_name(packages)
     name = f"{REPOSITORY}:{tag}"
     try:
         if engine.has_image(name):
@@ -53,37 +46,3 @@ def ensure_base_image(engine: DockerEngine, packages: Sequence[str]) -> str:
         raise SandboxStartFailed(f"the sandbox image {name} could not be made: {error}") from error
     _log.info("made %s: %d MB in %.1f s", name, size // 1_000_000, time.monotonic() - begun)
     return name
-
-
-def pack(rootfs: Rootfs, archive: Path) -> None:
-    """Write the file system as a tar archive in which everything belongs to root and is readable by all."""
-    with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT) as tar:
-        for path, mode in _all_folders(rootfs).items():
-            info = tarfile.TarInfo(path)
-            info.type, info.mode = tarfile.DIRTYPE, mode
-            tar.addfile(info)
-        for path, target in rootfs.links.items():
-            info = tarfile.TarInfo(path)
-            info.type, info.linkname, info.mode = tarfile.SYMTYPE, target, 0o777
-            tar.addfile(info)
-        for path, text in rootfs.texts.items():
-            info = tarfile.TarInfo(path)
-            info.size, info.mode = len(text), 0o644
-            tar.addfile(info, io.BytesIO(text.encode()))
-        for path, source in rootfs.files.items():
-            status = source.stat()
-            info = tarfile.TarInfo(path)
-            info.size, info.mtime = status.st_size, int(status.st_mtime)
-            info.mode = 0o755 if status.st_mode & 0o111 else 0o644
-            with source.open("rb") as content:
-                tar.addfile(info, content)
-
-
-def _all_folders(rootfs: Rootfs) -> dict[str, int]:
-    """Return every folder that something is in, parents first, with its mode."""
-    folders = dict(rootfs.folders)
-    for path in (*rootfs.files, *rootfs.links, *rootfs.texts):
-        for parent in Path(path).parents:
-            if str(parent) != ".":
-                folders.setdefault(str(parent), 0o755)
-    return dict(sorted(folders.items()))

@@ -18,8 +18,8 @@ from .guest import Guest
 from .store import Store
 
 WORKSPACE = "/workspace"
-SCRATCH = "/tmp"  # inside the sandbox
-SHARED_MEMORY = "/dev/shm"  # inside the sandbox
+SCRATCH = "/tmp"  # noqa: S108  # inside the sandbox
+SHARED_MEMORY = "/dev/shm"  # noqa: S108  # inside the sandbox
 GUEST_UID = 65532
 """The guest inside: no usual system's user."""
 

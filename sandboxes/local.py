@@ -20,7 +20,6 @@ from platformdirs import user_cache_path
 from ..core.errors import SandboxStartFailed
 from .environment import WorkerSandboxes
 from .guest import Guest
-from .image import image_tag, pack
 from .launch import (
     GUEST_UID,
     SCRATCH,
@@ -31,7 +30,8 @@ from .launch import (
     start_guest,
     worker_command,
 )
-from .rootfs import build
+from .rootfs import pack
+from .rootfs_host import build, rootfs_name
 from .syscalls import program
 
 _LAST_WORDS_BYTES = 2000
@@ -123,7 +123,7 @@ def ensure_rootfs(packages: Sequence[str]) -> Path:
     # Sandboxes that root starts run as another user, which cannot see into root's home.
     cache = Path("/var/cache/branchwise") if os.geteuid() == 0 else user_cache_path("branchwise")
     home = cache / "rootfs"
-    root = home / image_tag(packages)
+    root = home / rootfs_name(packages)
     if root.is_dir():
         return root
     try:
@@ -133,7 +133,7 @@ def ensure_rootfs(packages: Sequence[str]) -> Path:
             pack(build(packages, Path(folder)), archive)
             made = Path(folder) / "root"
             with tarfile.open(archive) as tar:
-                tar.extractall(made, filter="fully_trusted", numeric_owner=True)  # made above
+                tar.extractall(made, filter="fully_trusted", numeric_owner=True)  # noqa: S202  # made above
             made.chmod(0o755)
             with contextlib.suppress(FileExistsError):  # somebody else was faster: theirs is the same
                 _move(made, root)

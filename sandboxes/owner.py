@@ -32,7 +32,7 @@ class Owner:
     def current(cls) -> Self:
         """Return this process."""
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")  # it names no file
+        namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")  # noqa: PTH115  # it names no file
         pid = os.getpid()
         return cls(boot, namespace, pid, _start_of(pid) or 0)
 

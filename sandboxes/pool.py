@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
-from ..core.errors import SandboxError, SandboxStartFailed
+from ..core.errors import SandboxStartFailed
 from .guest import Guest
 
 _log = logging.getLogger(__name__)
 
 _STARTS_AT_ONCE = 4
+
+T = TypeVar("T")
 
 
 class Pool:
@@ -24,7 +27,7 @@ class Pool:
         self._idle: list[Guest] = []
         self._lent: set[Guest] = set()
         self._waiting: deque[asyncio.Future[Guest]] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._starting = 0
         self._gate = asyncio.Semaphore(_STARTS_AT_ONCE)
         self._closed = False
@@ -104,20 +107,21 @@ class Pool:
         missing = len(self._waiting) + spare - len(self._idle) - self._starting
         for _ in range(missing):
             self._starting += 1
-            self._in_background(self._start())
+            self._in_background(self._start()).add_done_callback(self._started)
 
-    async def _start(self) -> None:
-        try:
-            async with self._gate:
-                guest = await self._make()
-        except SandboxError as error:
-            self._starting -= 1
-            self._refuse(error)
+    async def _start(self) -> Guest:
+        async with self._gate:
+            return await self._make()
+
+    def _started(self, task: asyncio.Task[Guest]) -> None:
+        self._starting -= 1
+        error = SandboxStartFailed("the start was cancelled") if task.cancelled() else task.exception()
+        if error is None:
+            self._offer(task.result())
         else:
-            self._starting -= 1
-            self._offer(guest)
+            self._refuse(error)
 
-    def _refuse(self, error: SandboxError) -> None:
+    def _refuse(self, error: BaseException) -> None:
         """Tell the first who waits; a spare that could not be started is only worth a note."""
         while self._waiting:
             ready = self._waiting.popleft()
@@ -127,7 +131,8 @@ class Pool:
         if not self._closed:
             _log.warning("a spare sandbox could not be started: %s", error)
 
-    def _in_background(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
+    def _in_background(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

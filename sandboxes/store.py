@@ -127,7 +127,7 @@ def _write(path: Path, content: bytes) -> None:
     part = path.parent / f".{secrets.token_hex(8)}.part"
     try:
         part.write_bytes(content)
-        os.replace(part, path)
+        os.replace(part, path)  # noqa: PTH105
     except BaseException:
         part.unlink(missing_ok=True)
         raise

@@ -12,6 +12,8 @@ gain from links.
 """
 
 # Names that are not UTF-8, links and rights matter here: plain os calls, no pathlib. Modes are those of a guest's files.
+# ruff: noqa: PTH101, PTH103, PTH105, PTH106, PTH108, PTH112, PTH113, PTH115, PTH116, PTH118, PTH119, PTH120, PTH123
+# ruff: noqa: PTH211, S103
 
 from __future__ import annotations
 
@@ -360,7 +362,7 @@ class Program:
             os.setsid()
             self.worker.drop_rights()
             os.chdir(self.request["cwd"])
-            os.execvpe(self.request["argv"][0], self.request["argv"], self.request["env"])
+            os.execvpe(self.request["argv"][0], self.request["argv"], self.request["env"])  # noqa: S606
         except OSError as error:
             os.write(trouble, json.dumps([error.errno, str(error.filename or "")]).encode())
         except ValueError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
@@ -117,8 +117,11 @@ class Agent:
         budget: Budget | None = None,
         seed: int | None = None,
         search: Strategy | None = None,
-    ) -> AsyncIterator[Event | Result]:
-        """Like `run`, but yield every event as it happens and the `Result` last. Leaving the loop stops the run."""
+    ) -> AsyncGenerator[Event | Result, None]:
+        """Like `run`, but yield every event as it happens and the `Result` last.
+
+        Leaving the loop early stops the run, which can be resumed; `contextlib.aclosing` waits until it has stopped.
+        """
         return _runner().stream(self, _task(task, files), budget or Budget(), seed=seed, search=search)
 
     async def resume(self, run_id: str, *, budget: Budget | None = None) -> Result:
@@ -150,7 +153,7 @@ class Runner(Protocol):
 
     def stream(
         self, agent: Agent, task: Task, budget: Budget, *, seed: int | None, search: Strategy | None
-    ) -> AsyncIterator[Event | Result]:
+    ) -> AsyncGenerator[Event | Result, None]:
         """Run and yield the events."""
         ...
 

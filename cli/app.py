@@ -94,7 +94,9 @@ def resume(
     record = RunStore().open(run_id).load()
     source = agent or record.source
     if source is None:
-        raise UsageError(f"run {record.run_id} was not begun from the command line; say its agent: --agent file.py:name")
+        raise UsageError(
+            f"run {record.run_id} was not begun from the command line; say its agent: --agent file.py:name"
+        )
     definition, _ = load_agent(source)
     limits = {**record.budget, **{k: v for k, v in {"tokens": tokens, "seconds": seconds}.items() if v is not None}}
     strategy = _strategy_of(record.strategy, definition, record.seed)
@@ -108,7 +110,9 @@ def resume(
 @app.command()
 def runs(
     as_json: Json = False,
-    remove: Annotated[str | None, typer.Option("--rm", help="Delete this run.", metavar="RUN", show_default=False)] = None,
+    remove: Annotated[
+        str | None, typer.Option("--rm", help="Delete this run.", metavar="RUN", show_default=False)
+    ] = None,
 ) -> None:
     """List the runs of this machine, the newest last."""
     if remove is not None:
@@ -122,7 +126,9 @@ def runs(
 @app.command()
 def view(
     run_id: Annotated[str, typer.Argument(help="The run, or a unique beginning of its id.", metavar="RUN")],
-    node: Annotated[int | None, typer.Option(help="Show the whole trajectory to this node.", show_default=False)] = None,
+    node: Annotated[
+        int | None, typer.Option(help="Show the whole trajectory to this node.", show_default=False)
+    ] = None,
     patch: Annotated[bool, typer.Option("--patch", help="Show the chosen node's changes as a patch.")] = False,
     as_json: Json = False,
 ) -> None:

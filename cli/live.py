@@ -44,7 +44,9 @@ class LiveView:
         if not self._console.is_terminal:
             yield
             return
-        with Live(get_renderable=self._render, console=self._console, refresh_per_second=REFRESH_PER_SECOND, transient=True):
+        with Live(
+            get_renderable=self._render, console=self._console, refresh_per_second=REFRESH_PER_SECOND, transient=True
+        ):
             yield
 
     def _render(self) -> RenderableType:

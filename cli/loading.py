@@ -46,7 +46,7 @@ def _run(path: Path) -> object:
         spec.loader.exec_module(module)
     except BranchwiseError as error:
         raise UsageError(f"{path.name}, line {_line(error, path)}: {error}") from error
-    except Exception as error:  # noqa: BLE001 - whatever the user's file does wrong becomes one clear line
+    except Exception as error:
         raise UsageError(f"{path.name}, line {_line(error, path)}: {type(error).__name__}: {error}") from error
     return module
 

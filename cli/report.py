@@ -44,7 +44,9 @@ def show_result(console: Console, result: Result, *, applied: bool) -> None:
     )
     for verdict in result.verdicts[-1:]:
         level = f", {verdict.integrity}" if verdict.integrity else ""
-        console.print(f"{escape(verdict.verifier)}: {verdict.value:.2f}{level}. {escape(verdict.feedback[:200])}", highlight=False)
+        console.print(
+            f"{escape(verdict.verifier)}: {verdict.value:.2f}{level}. {escape(verdict.feedback[:200])}", highlight=False
+        )
     if result.answer:
         console.print(f"\n{escape(result.answer)}", highlight=False)
     if result.files or result.deleted:
@@ -75,7 +77,7 @@ def list_runs(console: Console, *, as_json: bool) -> None:
             f"{record.elapsed_seconds:.0f}" if record.elapsed_seconds else "",
             escape(record.task["prompt"][:50]),
         )
-    console.print(table if records else "no runs yet; `branchwise run file.py:agent \"task\"` makes one")
+    console.print(table if records else 'no runs yet; `branchwise run file.py:agent "task"` makes one')
 
 
 def _status(run: Run, record: RunRecord) -> str:

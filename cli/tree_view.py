@@ -99,7 +99,9 @@ def action(step: Step | None, width: int = 72) -> str:
 
 
 def _arguments(arguments: dict[str, object]) -> str:
-    return ", ".join(v if isinstance(v, str) and k == "path" else json.dumps(v, ensure_ascii=False) for k, v in arguments.items())
+    return ", ".join(
+        v if isinstance(v, str) and k == "path" else json.dumps(v, ensure_ascii=False) for k, v in arguments.items()
+    )
 
 
 def steps_of(tree: Tree, node: NodeId) -> str:
@@ -112,7 +114,10 @@ def steps_of(tree: Tree, node: NodeId) -> str:
         parts.append(f"[bold]step {here.depth}[/] [dim](node {here.id}, {here.usage.tokens} tokens)[/]")
         if step.text:
             parts.append(escape(step.text.strip()))
-        parts += [f"[cyan]{escape(c.name)}[/] {escape(json.dumps(dict(c.arguments), ensure_ascii=False, indent=1))}" for c in step.calls]
+        parts += [
+            f"[cyan]{escape(c.name)}[/] {escape(json.dumps(dict(c.arguments), ensure_ascii=False, indent=1))}"
+            for c in step.calls
+        ]
         parts += [f"[{'dim' if o.ok else 'red'}]{escape(o.text)}[/]" for o in step.observations]
         for verdict in tree.verdicts(here.id):
             mark = {True: "accepted", False: "rejected", None: "scored"}[verdict.passed]

@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +97,7 @@ class LocalRunner:
 
     async def stream(
         self, agent: Agent, task: Task, budget: Budget, *, seed: int | None = None, search: Strategy | None = None
-    ) -> AsyncIterator[Event | Result]:
+    ) -> AsyncGenerator[Event | Result, None]:
         """Run and yield the events, then the result. A reader that is slow never slows the search."""
         queue: asyncio.Queue[Event | Result | BaseException] = asyncio.Queue()
         running: list[Running] = []

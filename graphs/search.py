@@ -249,7 +249,7 @@ class Search:
         """Ask the strategy and start what it wants, until it wants nothing more for now."""
         events: list[Event] = []
         while self._reason is None:
-            asked = self.strategy.ask(self.tree, self.slots - self._expanding)
+            asked = self.strategy.ask(self.tree, self._room())
             batch: list[Event] = []
             for work in self._admissible(asked):
                 batch += self._admit(work)
@@ -263,6 +263,10 @@ class Search:
             else:
                 self._reason = ("exhausted", "nothing is left to expand")
         return events
+
+    def _room(self) -> int:
+        """How many expansions may be started: fewer where judging lags behind, for its verdicts are to guide them."""
+        return max(0, min(self.slots - self._expanding, 2 * self.slots - len(self._tasks)))
 
     def _admissible(self, asked: Sequence[Work]) -> Sequence[Work]:
         """Once the budget refused an expansion none is started any more; judging what is there goes on."""

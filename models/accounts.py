@@ -74,7 +74,9 @@ class CallLog:
             for row, usage in self._db.execute("SELECT id, usage FROM spending WHERE settled = 0").fetchall():
                 reserved = _USAGE.validate_json(usage)
                 cost = replace(
-                    reserved, completion_tokens=0, cancelled_tokens=reserved.cancelled_tokens + reserved.completion_tokens
+                    reserved,
+                    completion_tokens=0,
+                    cancelled_tokens=reserved.cancelled_tokens + reserved.completion_tokens,
                 )
                 self._db.execute("UPDATE spending SET settled = 1, usage = ? WHERE id = ?", (_dump(cost), row))
                 lost += cost
@@ -265,4 +267,3 @@ def _remember(reply: ModelResponse, meter: Meter) -> ModelResponse:
     meter.completion_tokens = reply.usage.completion_tokens
     meter.finished = True
     return reply
-

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,12 +67,18 @@ class Tests:
                 self.command, timeout_seconds=self.timeout_seconds, env={"PYTHONDONTWRITEBYTECODE": "1"}
             )
         passed, total = count_tests(result.stdout + "\n" + result.stderr)
-        accepted = result.ok and total != 0
+        # Status 0 without the runner's summary is a program that left early, not a passed suite.
+        accepted = result.ok and (passed > 0 if self._counts else total != 0)
         value = 1.0 if accepted else min(0.99, passed / total) if total else 0.0
-        feedback = _feedback(result, passed, total)
+        feedback = _feedback(result, passed, total, accepted=accepted)
         if touched:
             feedback = f"Changes to {', '.join(touched)} were ignored: tests are not to be edited.\n{feedback}"
         return Verdict(value, self.semantics, self.name, accepted, feedback, integrity="in-process")
+
+    @property
+    def _counts(self) -> bool:
+        """Whether the command is a test runner that always prints a summary."""
+        return re.search(r"\b(pytest|unittest)\b", self.command) is not None
 
     async def _restore(self, candidate: Candidate, environment: Environment) -> list[str]:
         """Put the protected files back; return those that the agent had touched."""
@@ -115,18 +120,17 @@ def count_tests(output: str) -> tuple[int, int | None]:
     return 0, None
 
 
-def _feedback(result: ExecResult, passed: int, total: int | None) -> str:
+def _feedback(result: ExecResult, passed: int, total: int | None, *, accepted: bool) -> str:
+    head = f"{passed} of {total} tests pass" if total else f"exit code {result.exit_code}"
+    if accepted:
+        return head if total else "passed"
+    if result.timed_out:
+        head = f"stopped after {result.seconds:.0f} s"
     output = (result.stdout + "\n" + result.stderr).strip()
-    head: Mapping[bool, str] = {
-        True: f"stopped after {result.seconds:.0f} s",
-        False: f"{passed} of {total} tests pass" if total else f"exit code {result.exit_code}",
-    }
-    if result.ok and total != 0:
-        return head[False] if total else "passed"
     body = "\n".join(line for line in output.splitlines() if not _noise(line))
     if len(body) > FEEDBACK_LIMIT_CHARS:
         body = body[: FEEDBACK_LIMIT_CHARS // 2] + "\n[...]\n" + body[-FEEDBACK_LIMIT_CHARS // 2 :]
-    return f"{head[result.timed_out]}\n{body}"
+    return f"{head}\n{body}"
 
 
 def _noise(line: str) -> bool:

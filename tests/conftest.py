@@ -1,0 +1,37 @@
+"""Fixtures that several folders use. Real parts: a Docker engine, a real model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from branchwise.core.protocols import Sandboxes
+from branchwise.sandboxes import Docker
+
+
+@pytest.fixture
+async def sandboxes(tmp_path: Path) -> AsyncIterator[Sandboxes]:
+    """A supply of Docker sandboxes whose snapshots live in the test's own folder."""
+    supply = await Docker().start("test", tmp_path / "snapshots")
+    yield supply
+    await supply.aclose()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A small repository with a bug: two of its three tests fail."""
+    folder = tmp_path / "repository"
+    (folder / "tests").mkdir(parents=True)
+    (folder / "maths.py").write_text(
+        "def add(a, b):\n    return a - b\n\n\ndef double(a):\n    return add(a, a)\n\n\ndef one():\n    return 1\n"
+    )
+    (folder / "tests" / "test_maths.py").write_text(
+        "from maths import add, double, one\n\n\n"
+        "def test_add():\n    assert add(2, 3) == 5\n\n\n"
+        "def test_double():\n    assert double(4) == 8\n\n\n"
+        "def test_one():\n    assert one() == 1\n"
+    )
+    (folder / "conftest.py").write_text("")
+    return folder

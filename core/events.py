@@ -6,14 +6,15 @@ what makes a killed run resumable: replay the events, re-issue the work that was
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic import TypeAdapter
-from pydantic_core import from_json
+from pydantic_core import PydanticSerializationError, from_json
 
-from .errors import JournalVersionMismatch
+from .errors import JournalVersionMismatch, RewardOutOfRange
 from .types import NO_USAGE, Node, NodeId, StopReason, Usage, Verdict, WorkId
 
 JOURNAL_VERSION = 1
@@ -212,7 +213,12 @@ def _dump(record: Work | Event, adapters: dict[str, TypeAdapter[Any]]) -> bytes:
     if isinstance(record, WorkStarted):
         body = _dump(record.work, _WORK)
     else:
-        body = adapters[name].dump_json(record, exclude_defaults=True)
+        try:
+            body = adapters[name].dump_json(record, exclude_defaults=True)
+        except PydanticSerializationError:
+            # Half a surrogate pair, which a model can write as an escape: no UTF-8 text can hold it.
+            plain = adapters[name].dump_python(record, mode="json", exclude_defaults=True)
+            body = json.dumps(plain, ensure_ascii=False).encode(errors="replace")
     return b'["%b",%b]' % (name.encode(), body)
 
 
@@ -224,7 +230,10 @@ def _load(row: Any, adapters: dict[str, TypeAdapter[Any]]) -> Any:
 
 
 def encode(events: Sequence[Event]) -> str:
-    """Return `events` as one JSON array of `[name, fields]`."""
+    """Return `events` as one JSON array of `[name, fields]`.
+
+    Total: what JSON cannot hold (half a surrogate pair, a number that is not finite) is written as "?" or null.
+    """
     return (b"[" + b",".join(_dump(event, _EVENT) for event in events) + b"]").decode()
 
 
@@ -236,7 +245,7 @@ def decode(text: str) -> list[Event]:
     """
     try:
         return [_load(row, _EVENT) for row in from_json(text)]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RewardOutOfRange) as error:
         raise JournalVersionMismatch(
             f"the journal holds a record that this version (journal version {JOURNAL_VERSION}) cannot read: {error}; "
             "use the version of Branchwise that wrote it"

@@ -6,6 +6,7 @@ node (10^5 of them must fit in memory), pydantic models what a user types in.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, NewType
@@ -232,7 +233,7 @@ class Verdict:
     """A verifier's opinion about a node.
 
     Raises:
-        RewardOutOfRange: `value` is not within [0, 1].
+        RewardOutOfRange: `value` is not within [0, 1], or a value of `per_constraint` is not finite.
     """
 
     value: float
@@ -255,6 +256,9 @@ class Verdict:
             raise RewardOutOfRange(
                 f"verifier {self.verifier!r} gave {self.value!r}; values lie in [0, 1]: scale the score before returning it"
             )
+        for name, value in (self.per_constraint or {}).items():
+            if not math.isfinite(value):
+                raise RewardOutOfRange(f"verifier {self.verifier!r} gave {value!r} for {name!r}; give a finite number")
 
 
 class Budget(BaseModel):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import threading
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -16,14 +16,13 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from ..core.errors import BranchwiseError, CatalogError, UsageError
+from ..core.errors import CatalogError
 from ..core.types import JSON
 from ..models import catalog
 from ..models.catalog import Entry
 from ..models.engine import EngineFailed, EngineSettings, load
 from ..models.lease import check
 from ..models.partial import Progress as PullProgress
-from ..models.partial import PullStopped
 from ..models.pull import pull as bring
 from ..models.pull import remove
 
@@ -64,36 +63,32 @@ def _row(model: Entry) -> dict[str, JSON]:
 @app.command("pull")
 def pull(name: Name, *, as_json: AsJson = False) -> None:
     """Bring a model to this machine. What an interrupted pull brought is kept and gone on with."""
-    with _Complaints():
-        model = catalog.entry(name)
-        console = Console(stderr=True)
-        console.print(
-            f"{model.name}: {model.size_bytes / 2**20:,.0f} MiB, licence {model.licence} ({model.licence_url})"
-        )
-        columns = [TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True)]
-        with Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console) as bar:
-            task = bar.add_task("looking for a source", total=model.size_bytes)
+    model = catalog.entry(name)
+    console = Console(stderr=True)
+    console.print(f"{model.name}: {model.size_bytes / 2**20:,.0f} MiB, licence {model.licence} ({model.licence_url})")
+    columns = [TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True)]
+    with Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task("looking for a source", total=model.size_bytes)
 
-            def show(progress: PullProgress) -> None:
-                bar.update(task, description=progress.doing, completed=progress.done_bytes)
+        def show(progress: PullProgress) -> None:
+            bar.update(task, description=progress.doing, completed=progress.done_bytes)
 
-            outcome = bring(model, show)
-        if as_json:
-            print(json.dumps({"outcome": outcome, **_row(model)}))
-        else:
-            word = "is here already" if outcome == "present" else "is ready"
-            console.print(f"{model.name} {word}: {model.installed_path}\nuse it as embedded:{model.name}")
+        outcome = bring(model, show)
+    if as_json:
+        print(json.dumps({"outcome": outcome, **_row(model)}))
+    else:
+        word = "is here already" if outcome == "present" else "is ready"
+        console.print(f"{model.name} {word}: {model.installed_path}\nuse it as embedded:{model.name}")
 
 
 @app.command("rm")
 def rm(name: Name, *, as_json: AsJson = False) -> None:
     """Delete a model from this machine."""
-    with _Complaints():
-        model = catalog.entry(name)
-        outcome = remove(model)
-        if outcome == "absent":
-            raise CatalogError(f"the model {name} is not on this machine; nothing was deleted")
-        print(json.dumps({"outcome": outcome, "name": name}) if as_json else f"{name} was removed")
+    model = catalog.entry(name)
+    outcome = remove(model)
+    if outcome == "absent":
+        raise CatalogError(f"the model {name} is not on this machine; nothing was deleted")
+    print(json.dumps({"outcome": outcome, "name": name}) if as_json else f"{name} was removed")
 
 
 @app.command("serve")
@@ -106,42 +101,30 @@ def serve(
     as_json: AsJson = False,
 ) -> None:
     """Serve a model on this machine's loopback interface with OpenAI's API, until Ctrl-C."""
-    with _Complaints():
-        is_path = name.endswith(".gguf") or os.sep in name
-        path = Path(name).expanduser().resolve() if is_path else catalog.path(name)
-        settings = EngineSettings(str(path), path.stem if is_path else name, parallel=parallel, context_tokens=context)
-        check(settings)
-        try:
-            server, address = load(settings, port=port)
-        except EngineFailed as error:
-            raise CatalogError(f"{error}; is port {port} taken? --port 0 takes a free one") from error
-        if as_json:
-            print(json.dumps(asdict(address)), flush=True)
-        else:
-            print(f"{name} is served at {address.base_url}\nAPI key: {address.api_key}\nstop with Ctrl-C", flush=True)
-        _until_stopped()
-        del server
+    is_path = name.endswith(".gguf") or os.sep in name
+    path = Path(name).expanduser().resolve() if is_path else catalog.path(name)
+    settings = EngineSettings(str(path), path.stem if is_path else name, parallel=parallel, context_tokens=context)
+    check(settings)
+    try:
+        server, address = load(settings, port=port)
+    except EngineFailed as error:
+        raise CatalogError(f"{error}; is port {port} taken? --port 0 takes a free one") from error
+    if as_json:
+        print(json.dumps(asdict(address)), flush=True)
+    else:
+        print(f"{name} is served at {address.base_url}\nAPI key: {address.api_key}\nstop with Ctrl-C", flush=True)
+    _until_stopped()
+    del server
 
 
 def _until_stopped() -> None:
     """Wait for Ctrl-C or a SIGTERM."""
     stopped = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopped.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+        signal.signal(number, stop)
     while not stopped.wait(0.5):
         pass
-
-
-class _Complaints:
-    """Turns our errors into one line on stderr and an exit code: 2 for wrong use, 1 for what went wrong."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, BranchwiseError):
-            print(f"branchwise: {error}", file=sys.stderr)
-            raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
-        if isinstance(error, KeyboardInterrupt | PullStopped):
-            print("branchwise: stopped; pull again to go on where it was", file=sys.stderr)
-            raise typer.Exit(130) from error

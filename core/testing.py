@@ -1,83 +1,90 @@
-"""Public test doubles: stand-ins for a model where a test is about something else."""
+"""Public test doubles: what users test their agents with, and we ours."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from .protocols import Meter
 from .types import ModelRequest, ModelResponse, Usage
 
-Reply = str | ModelResponse | Exception
+Script = Callable[[ModelRequest], ModelResponse | str | Exception]
+
+
+def count_tokens(text: str) -> int:
+    """Return a stand-in for a tokenizer's count: one token per four characters, at least one."""
+    return max(1, -(-len(text) // 4))
 
 
 class ScriptedModel:
-    """A model whose replies are a function of the request. Counts tokens as words, one call at a time or many.
+    """A model whose replies are a function of the request.
 
     Args:
-        script: returns the reply; an exception is raised. The number of the call, from 0, is the second argument.
-        name: the model's name.
-        slots: how many calls it serves at once.
-        delay_seconds: time that a reply takes, one word after the other.
-        native_tools: whether it calls tools natively.
+        script: returns the reply, its text, or an error to raise. Called once per attempt.
+        name: what it calls itself.
+        slots: how many requests it claims to serve at once.
+        native_tools: whether it claims to call tools natively.
+        latency_seconds: how long a reply takes, by request; None for no time at all.
+        usd_per_token: its price; None for an unknown one.
     """
 
     def __init__(
         self,
-        script: Callable[[ModelRequest, int], Reply],
+        script: Script,
         *,
         name: str = "scripted:model",
-        slots: int = 4,
-        delay_seconds: float = 0.0,
-        native_tools: bool = False,
+        slots: int = 16,
+        native_tools: bool = True,
+        latency_seconds: Callable[[ModelRequest], float] | None = None,
+        usd_per_token: float | None = 0.0,
     ) -> None:
-        self._script = script
-        self._delay_seconds = delay_seconds
         self.name = name
         self.slots = slots
         self.native_tools = native_tools
         self.requests: list[ModelRequest] = []
-        """Every request that was made, in order."""
-        self.finished = 0
-        """Number of calls that were answered."""
-        self.cancelled = 0
-        """Number of calls that the caller gave up."""
+        """Every request so far, in the order of arrival."""
+        self.in_flight = 0
+        self.max_in_flight = 0
+        self.closed = False
+        self._script = script
+        self._latency_seconds = latency_seconds
+        self._usd_per_token = usd_per_token
 
     async def generate(self, request: ModelRequest, meter: Meter) -> ModelResponse:
-        """Return the scripted reply, its text cut to the request's `max_tokens` words."""
-        number = len(self.requests)
+        """Return the scripted reply. A reply that is cancelled while it takes its time is charged by half.
+
+        Raises:
+            Exception: what the script returned.
+        """
         self.requests.append(request)
         meter.prompt_tokens = await self.prompt_tokens(request)
-        reply = self._script(request, number)
-        if isinstance(reply, Exception):
-            raise reply
-        response = ModelResponse(reply, Usage()) if isinstance(reply, str) else reply
+        answer = self._script(request)
+        if isinstance(answer, str):
+            answer = ModelResponse(answer, Usage())
+        tokens = 0 if isinstance(answer, Exception) else min(count_tokens(answer.text), request.sampling.max_tokens)
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
         try:
-            words = await self._speak(response.text, request.sampling.max_tokens, meter)
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
+            if self._latency_seconds is not None:
+                meter.completion_tokens = tokens // 2
+                await asyncio.sleep(self._latency_seconds(request))
+        finally:
+            self.in_flight -= 1
+        if isinstance(answer, Exception):
+            raise answer
+        meter.completion_tokens = tokens
         meter.finished = True
-        self.finished += 1
-        whole = words == response.text
-        return ModelResponse(
-            words, meter.usage(), response.finish_reason if whole else "length", response.tool_calls, model=self.name
-        )
-
-    async def _speak(self, text: str, most: int, meter: Meter) -> str:
-        words = text.split(" ")[:most]
-        for _ in words:
-            await asyncio.sleep(self._delay_seconds / len(words))
-            meter.completion_tokens += 1
-        return " ".join(words)
+        return replace(answer, usage=meter.usage(), model=answer.model or self.name)
 
     async def prompt_tokens(self, request: ModelRequest) -> int:
-        """Return the number of words in the messages."""
-        return sum(len(message.content.split()) for message in request.messages)
+        """Return the exact count by `count_tokens`, 4 more for each message."""
+        return sum(4 + count_tokens(message.content) for message in request.messages)
 
-    def price(self, usage: Usage) -> float | None:  # noqa: ARG002 - the protocol's signature
-        """Cost nothing."""
-        return 0.0
+    def price(self, usage: Usage) -> float | None:
+        """Return US dollars for `usage`."""
+        return None if self._usd_per_token is None else usage.tokens * self._usd_per_token
 
     async def aclose(self) -> None:
-        """Hold nothing."""
+        """Note that it was closed."""
+        self.closed = True

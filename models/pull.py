@@ -56,6 +56,7 @@ def pull(
             except SourceFailed as error:
                 reasons.append(f"{kind}: {error}")
             else:
+                _clear(model)
                 return "pulled"
     raise CatalogError(f"could not bring the model {model.name}; no source gave it. " + "; ".join(reasons))
 
@@ -97,15 +98,26 @@ def remove(model: Entry) -> Literal["removed", "absent"]:
         CatalogError: it is being pulled, or cannot be deleted.
     """
     with pull_lock(model, wait=False):
-        mine = [path for path in _partial_folder().glob(f"{model.file}.*") if path.suffix != ".lock"]
-        if model.installed_path.exists():
-            mine.append(model.installed_path)
-        for path in mine:
-            try:
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            except OSError as error:
-                raise CatalogError(f"cannot delete {path}: {error}") from error
-    return "removed" if mine else "absent"
+        present = _clear(model)
+        try:
+            model.installed_path.unlink()
+        except FileNotFoundError:
+            return "removed" if present else "absent"
+        except OSError as error:
+            raise CatalogError(f"cannot delete {model.installed_path}: {error}") from error
+    return "removed"
+
+
+def _clear(model: Entry) -> bool:
+    """Delete what unfinished pulls of the model left; return whether there was anything of use."""
+    left = [path for path in _partial_folder().glob(f"{model.file}.*") if path.suffix != ".lock"]
+    useful = any(path.is_file() and path.stat().st_size for path in left)
+    for path in left:
+        try:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        except OSError as error:
+            raise CatalogError(f"cannot delete {path}: {error}") from error
+    return useful
 
 
 # --- one source -------------------------------------------------------------------------------------------------------

@@ -140,8 +140,9 @@ class DockerEngine:
             # Attached before it starts: no byte can be missed, and when this process dies the engine closes the
             # container's input, which ends the worker, whose container then removes itself.
             parameters = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-            attached = api.attach_socket(number, params=parameters)
+            attached: Any = api.attach_socket(number, params=parameters)
             stream = socket.socket(fileno=os.dup(attached.fileno()))
+            attached._sock.close()  # noqa: SLF001  # what the library keeps would stay open until it is collected
             attached.close()
             api.start(number)
         except BaseException:

@@ -111,7 +111,7 @@ class Guest:
 
     async def remove(self, path: str) -> None:
         """Remove a file or a folder with all that is in it."""
-        await self._call("remove", {"paths": [self._inner(path)]}, path=path)
+        await self._call("remove", {"path": self._inner(path)}, path=path)
 
     async def manifest(self) -> Manifest:
         """Return the manifest of the present work space."""

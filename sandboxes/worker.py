@@ -376,6 +376,7 @@ class Program:
         deadline = begun + self.request["timeout"]
         timed_out = False
         self.start()
+        self.worker.sort(self)  # it may have been cancelled before its turn came
         try:
             while self.status is None and not self.cancelled and not timed_out:
                 left = deadline - time.monotonic()
@@ -550,19 +551,22 @@ class Worker:
             select.select([self.wakeup], [], [], 0.05)
 
     def attend(self, program: Program) -> None:
-        """Look at the stream while a program runs."""
+        """Take in what has arrived while a program runs."""
         self.stream.fill()
+        self.sort(program)
+
+    def sort(self, program: Program) -> None:
+        """Answer pings, put everything else off, and see whether the program is to be cancelled."""
         while True:
             frame = self.stream.take()
             if frame is None:
-                return
-            header = frame[0]
-            if header["op"] == "ping":
-                self.stream.send({"id": header["id"]})
-                continue
-            if header["op"] == "cancel" and header["target"] == program.request["id"]:
-                program.cancelled = True
-            self.backlog.append(frame)
+                break
+            if frame[0]["op"] == "ping":
+                self.stream.send({"id": frame[0]["id"]})
+            else:
+                self.backlog.append(frame)
+        number = program.request["id"]
+        program.cancelled = any(head["op"] == "cancel" and head["target"] == number for head, _ in self.backlog)
 
     def op_ping(self, _request: Header, _body: bytes) -> Frame:
         """Say that this worker is there."""

@@ -216,7 +216,7 @@ class Node:
     """Set where the trajectory ends here."""
 
 
-NodeStatus = Literal["live", "done", "failed", "pruned"]
+NodeStatus = Literal["live", "done", "pruned"]
 
 Semantics = Literal["value", "step", "outcome", "preference", "violation", "likelihood"]
 

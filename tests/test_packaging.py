@@ -1,0 +1,164 @@
+"""What is shipped: the folders, the wheel and the source distribution, and what they must not contain."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES: list[str] = PROJECT["tool"]["setuptools"]["packages"]
+FOLDERS: dict[str, str] = PROJECT["tool"]["setuptools"]["package-dir"]
+LAYERS = [name.removeprefix("branchwise.") for name in PACKAGES if name.count(".") == 1]
+
+NOT_SOURCE = {"build", "dist", "__pycache__"}
+DATA = {".md", ".toml", ".json"}
+
+
+def source_files(*suffixes: str) -> list[Path]:
+    """All files of the checkout that are somebody's work, links left out."""
+    found: list[Path] = []
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [f for f in folders if f == ".ci" or not f.startswith(".")]
+        folders[:] = [f for f in folders if f not in NOT_SOURCE and not f.endswith(".egg-info")]
+        paths = [Path(folder, file) for file in files if not suffixes or file.endswith(suffixes)]
+        found += [path for path in paths if not path.is_symlink()]
+    return found
+
+
+def shipped_files() -> set[str]:
+    """What a wheel has to contain, by the path inside it: every module, and the data beside them."""
+    shipped: set[str] = set()
+    for package in PACKAGES:
+        folder = ROOT / FOLDERS[package]
+        for path in folder.iterdir():
+            if path.suffix == ".py" or path.suffix in DATA or path.name == "py.typed":
+                shipped.add(f"{package.replace('.', '/')}/{path.name}")
+    return shipped
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Source distribution and the wheel built from it, as a release would be."""
+    checkout = tmp_path_factory.mktemp("checkout")
+    for path in source_files():
+        target = checkout / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    output = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(output), str(checkout)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return output
+
+
+def test_every_package_of_the_folders_is_listed() -> None:
+    """Setuptools only warns about a package that is missing from the list, and ships without it."""
+    on_disk: set[str] = set()
+    for name in ["branchwise", *(f"branchwise.{layer}" for layer in LAYERS)]:
+        for init in (ROOT / FOLDERS[name]).rglob("__init__.py"):
+            on_disk.add(".".join([name, *init.parent.relative_to(ROOT / FOLDERS[name]).parts]))
+    assert on_disk == set(PACKAGES)
+    assert set(FOLDERS) == set(PACKAGES)
+
+
+def test_every_folder_of_modules_is_a_layer() -> None:
+    """A new folder at the top that is no package would not be shipped at all."""
+    others = {"src", "tests", "examples", "benchmarks", "scripts", "typings", "docs"}
+    found = {path.relative_to(ROOT).parts[0] for path in source_files(".py") if path.parent != ROOT}
+    assert found - others == set(LAYERS)
+
+
+def test_links_for_type_checkers_equal_the_folders() -> None:
+    """What type checkers see as the package is what is installed as the package."""
+    links = {path.name: path.resolve() for path in (ROOT / "typings" / "branchwise").iterdir() if path.is_symlink()}
+    expected = {layer: ROOT / FOLDERS[f"branchwise.{layer}"] for layer in LAYERS}
+    facade = {path.name: path for path in (ROOT / FOLDERS["branchwise"]).iterdir() if path.is_file()}
+    assert links == {name: path.resolve() for name, path in {**expected, **facade}.items()}
+
+
+def test_every_layer_is_in_the_layer_contract() -> None:
+    """A folder that the contract does not know could import anything."""
+    contract = next(c for c in PROJECT["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
+    named = {name.strip().removeprefix("branchwise.") for line in contract["layers"] for name in line.split("|")}
+    assert named == set(LAYERS)
+
+
+def test_wheel_is_complete(built: Path) -> None:
+    """Every module and every data file beside one is in the wheel, and nothing else is."""
+    wheel = next(built.glob("*.whl"))
+    inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert inside == shipped_files()
+
+
+def test_wheel_installs_nothing_beside_its_own_name(built: Path) -> None:
+    """A top-level package `agents` would overwrite another project's."""
+    names = {name.split("/")[0] for name in zipfile.ZipFile(next(built.glob("*.whl"))).namelist()}
+    assert {name for name in names if not name.endswith(".dist-info")} == {"branchwise"}
+
+
+def test_source_distribution_has_the_tests(built: Path) -> None:
+    """Whoever packages it further can test it."""
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert f"tests/{Path(__file__).name}" in names
+    assert {"LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "Makefile"} <= names
+    tests = {path.relative_to(ROOT).as_posix() for path in source_files(".py") if path.is_relative_to(ROOT / "tests")}
+    assert tests <= names
+
+
+def test_version_is_the_same_everywhere() -> None:
+    """`branchwise.__version__`, the package's metadata and the changelog agree."""
+    import branchwise
+
+    version = PROJECT["project"]["version"]
+    assert branchwise.__version__ == version
+    assert f"[{version}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_folders_are_never_imported_as_top_level_packages() -> None:
+    """`import agents` may find another project's package, and a second copy of ours if it finds ours."""
+    wrong: list[str] = []
+    for path in source_files(".py"):
+        if path.is_relative_to(ROOT / "examples" / "repos"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                names = [node.module]
+            wrong += [f"{path.relative_to(ROOT)}: {name}" for name in names if name.split(".")[0] in LAYERS]
+    assert wrong == []
+
+
+def test_pickle_is_never_imported() -> None:
+    """Reading a pickle runs whatever is in it; journals and snapshots are read from disk."""
+    pattern = re.compile(r"^\s*(import|from) (pickle|dill|cloudpickle|marshal|shelve)\b", re.MULTILINE)
+    folders = [ROOT / FOLDERS[package] for package in PACKAGES]
+    wrong = [path for folder in folders for path in folder.glob("*.py") if pattern.search(path.read_text())]
+    assert wrong == []
+
+
+def test_no_file_names_a_place_of_one_machine() -> None:
+    """A path of somebody's machine works for nobody else."""
+    # Written in pieces, so that this file does not name them either.
+    places = [str(ROOT), "/" + "work/", "/" + "tmp/w/", "/" + "root/", "/" + "home/"]
+    wrong: list[str] = []
+    for path in source_files():
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        wrong += [f"{path.relative_to(ROOT)}: {place}" for place in places if place in text]
+    assert wrong == []

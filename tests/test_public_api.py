@@ -1,0 +1,91 @@
+"""The names that users may rely on."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import branchwise as bw
+from branchwise.core import errors
+
+FACADE = Path(bw.__file__)
+MODULES = [bw, bw.models, bw.sandboxes, bw.search, bw.tools, bw.verifiers]
+
+
+def imported_names() -> set[str]:
+    """Public names that the facade's source imports."""
+    tree = ast.parse(FACADE.read_text())
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    names = {alias.asname or alias.name for node in imports for alias in node.names}
+    return {name for name in names if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_all_is_sorted_and_true(module: ModuleType) -> None:
+    """`__all__` is sorted, has nothing twice, and every name in it exists."""
+    names = list(module.__all__)
+    assert names == sorted(set(names))
+    assert [name for name in names if not hasattr(module, name)] == []
+
+
+def test_all_is_complete() -> None:
+    """What the facade imports it exports."""
+    assert set(bw.__all__) == imported_names()
+
+
+def test_every_error_is_exported() -> None:
+    """Whoever catches an error need not know in which module it lives."""
+    classes = {name for name, value in vars(errors).items() if inspect.isclass(value)}
+    assert classes <= set(bw.__all__)
+
+
+def test_every_error_has_the_one_base() -> None:
+    """`except bw.BranchwiseError` catches everything that is raised on purpose."""
+    classes = [value for value in vars(errors).values() if inspect.isclass(value)]
+    assert all(issubclass(value, bw.BranchwiseError) for value in classes)
+    assert issubclass(bw.UsageError, ValueError)
+    assert issubclass(bw.ModelTimeout, TimeoutError)
+    assert issubclass(bw.SandboxTimeout, TimeoutError)
+
+
+def test_drawn_error_tree_is_the_real_one() -> None:
+    """The tree in the module's docstring has every class below its real base."""
+    drawn: dict[str, str] = {}
+    above: dict[int, str] = {0: "BranchwiseError"}
+    for line in (errors.__doc__ or "").splitlines():
+        if found := re.match(r"((?:\|  |   )*)\|- (\w+)", line.removeprefix("    ")):
+            depth = len(found.group(1)) // 3 + 1
+            above[depth] = found.group(2)
+            drawn[found.group(2)] = above[depth - 1]
+    classes = {name: value for name, value in vars(errors).items() if inspect.isclass(value)}
+    real = {name: value.__bases__[0].__name__ for name, value in classes.items() if value is not bw.BranchwiseError}
+    assert drawn == real
+
+
+@pytest.mark.parametrize("name", bw.__all__)
+def test_every_public_name_is_described(name: str) -> None:
+    """`help()` on any public name says something."""
+    value = getattr(bw, name)
+    # `Event` is a union of records: its description stands in its module.
+    assert name == "Event" or inspect.getdoc(value)
+
+
+def test_example_of_the_readme_is_the_documented_interface() -> None:
+    """The code of the README's first screen makes the agent that it promises."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert blocks
+    names: dict[str, object] = {}
+    exec(compile(blocks[0].partition("budget =")[0], "README.md", "exec"), names)
+    agents = [value for value in names.values() if isinstance(value, bw.Agent)]
+    assert [agent.name for agent in agents] == ["coder"]
+
+
+def test_type_marker_is_there() -> None:
+    """Type checkers read the annotations of packages that carry `py.typed` only."""
+    assert (FACADE.parent / "py.typed").is_file()

@@ -26,5 +26,5 @@ from branchwise.verifiers.execution import count_tests
     ],
 )
 def test_counts(output: str, counts: tuple[int, int | None]) -> None:
-    """pytest's and unittest's summaries are understood, anything else is not guessed."""
+    """Summaries of pytest and unittest are understood, anything else is not guessed."""
     assert count_tests(output) == counts

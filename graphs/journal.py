@@ -1,10 +1,6 @@
 # LangGraph's signatures are partly untyped.
 # pyright: reportUnknownMemberType=false
-"""Durable runs: one folder per run, the journal as a LangGraph delta channel in SQLite.
-
-The only module that knows `DeltaChannel` (beta in LangGraph 1.2) and the saver. A plain list with a reducer is rewritten
-whole at every super-step, which grows with the square of the run; a delta channel stores only what was written.
-"""
+"""Durable runs: one folder per run, the journal as a LangGraph delta channel in SQLite."""
 
 from __future__ import annotations
 
@@ -12,19 +8,17 @@ import json
 import os
 import secrets
 import shutil
+import sqlite3
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypedDict, cast
 
 import aiosqlite
-from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import START, StateGraph
 
 from ..core.errors import JournalError, JournalVersionMismatch, UsageError
@@ -32,22 +26,16 @@ from ..core.events import JOURNAL_VERSION, Event, decode
 from ..core.settings import home
 from ..core.tree import Tree
 from ..core.types import JSON, ROOT, Node
-
-
-def _extend(journal: list[str], batches: Sequence[list[str]]) -> list[str]:
-    """Append in place: a copy per super-step would make the run quadratic in time."""
-    for batch in batches:
-        journal.extend(batch)
-    return journal
+from .delta import JournalChannel, JournalSaver, strict_serializer
 
 
 class SearchState(TypedDict, total=False):
     """What LangGraph checkpoints of a search."""
 
-    journal: Annotated[list[str], DeltaChannel(_extend, list, snapshot_frequency=1_000_000_000)]
+    journal: Annotated[list[str], JournalChannel()]
     """Batches of events, each one JSON text (`core.events.encode`)."""
     phase: str
-    """`search` while it goes on, then `finish`."""
+    """`search` while it goes on, then `done`."""
 
 
 def events_of(state: SearchState) -> list[Event]:
@@ -194,28 +182,23 @@ class Run:
             JournalError: it cannot be opened.
         """
         path = self.folder / "journal.sqlite"
-        try:
-            connection = await aiosqlite.connect(path)
-        except OSError as error:
-            raise JournalError(f"cannot open the journal {path}: {error}") from error
-        try:
-            # A power cut may lose the last super-steps, a kill loses none: the pages are the kernel's by then.
-            await connection.execute("PRAGMA journal_mode=WAL")
-            await connection.execute("PRAGMA synchronous=NORMAL")
-            yield AsyncSqliteSaver(connection, serde=_strict())
-        finally:
-            await connection.close()
+        async with AsyncExitStack() as stack:
+            try:
+                connection = await stack.enter_async_context(aiosqlite.connect(path))
+                # A power cut may lose the last super-steps, a kill loses none: the pages are the kernel's by then.
+                await connection.execute("PRAGMA journal_mode=WAL")
+                await connection.execute("PRAGMA synchronous=NORMAL")
+                saver = JournalSaver(connection, serde=strict_serializer())
+                await saver.setup()
+            except sqlite3.Error as error:
+                raise JournalError(f"cannot open the journal {path}: {error}") from error
+            yield saver
 
 
 @asynccontextmanager
 async def memory_saver() -> AsyncGenerator[BaseCheckpointSaver[Any]]:
     """A saver that forgets with the process."""
-    yield InMemorySaver(serde=_strict())
-
-
-def _strict() -> JsonPlusSerializer:
-    """A serialiser that refuses to construct anything but plain data when it reads."""
-    return JsonPlusSerializer(pickle_fallback=False, allowed_json_modules=None, allowed_msgpack_modules=None)
+    yield InMemorySaver(serde=strict_serializer())
 
 
 def new_run_id() -> str:

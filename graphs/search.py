@@ -6,7 +6,7 @@ One super-step takes whatever has finished (waits for the first, then a moment f
 new work, starts that, and returns the new events, which LangGraph checkpoints. Work in flight lives in the run's context as
 asyncio tasks, not in the state: super-steps are barriers, and nothing may wait for a level to finish.
 
-    START -> drive -+-> finish -> END
+    START -> drive -+-> END
                ^----+
 """
 
@@ -17,7 +17,9 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from functools import partial
+from time import monotonic
+from typing import Any, Protocol
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -93,7 +95,7 @@ class Search:
     replayed: Callable[[Tree], None] = lambda _tree: None
     resumed: Resumed | None = None
     tree: Tree = field(init=False)
-    _tasks: dict[WorkId, asyncio.Task[None]] = field(default_factory=dict[WorkId, asyncio.Task[None]], init=False)
+    _tasks: dict[WorkId, asyncio.Task[Event]] = field(default_factory=dict[WorkId, asyncio.Task[Event]], init=False)
     _expanding: int = field(default=0, init=False)
     _done: deque[Event] = field(default_factory=deque[Event], init=False)
     _news: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -102,6 +104,8 @@ class Search:
     _denied: Denied | None = field(default=None, init=False)
     _closed: set[type[Work]] = field(default_factory=set[type[Work]], init=False)
     """Kinds of work that the budget refused once. Without judging there is no use in expanding either."""
+    _failure: Failed | None = field(default=None, init=False)
+    """The last one."""
     _failed_in_a_row: int = field(default=0, init=False)
     _interrupted: bool = field(default=False, init=False)
 
@@ -122,11 +126,10 @@ class Search:
 
     async def close(self) -> None:
         """Cancel what is in flight and wait until it is gone."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._tasks.clear()
+        while self._tasks:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.wait(self._tasks.values())
 
     # --- one super-step ---
 
@@ -150,20 +153,22 @@ class Search:
         return events
 
     def _take(self, events: Sequence[Event]) -> None:
+        """Take events in one by one, so that a replay, in one go, leaves a strategy in the state that it had before."""
         for event in events:
-            if isinstance(event, Denied):
-                self._denied = self._denied or event
-                self._closed |= {Expand} if isinstance(self.tree.in_flight.get(event.work), Expand) else {Expand, Score}
-            self.tree.apply(event)
             match event:
+                case Denied(work):
+                    self._denied = self._denied or event
+                    expanding = isinstance(self.tree.in_flight.get(work), Expand)
+                    self._closed |= {Expand} if expanding else {Expand, Score}
                 case Failed():
+                    self._failure = event
                     self._failed_in_a_row += 1
                 case Expanded() | Judged():
                     self._failed_in_a_row = 0
                 case _:
                     pass
-        if events:
-            self.strategy.tell(events, self.tree)
+            self.tree.apply(event)
+            self.strategy.tell((event,), self.tree)
 
     def _begin(self, journal: list[Event]) -> list[Event]:
         """Replay the journal and re-issue what was in flight when it ended."""
@@ -209,10 +214,9 @@ class Search:
         if self._interrupted:
             self._reason = ("interrupted", "stopped on request")
         elif self.ledger.seconds_left == 0.0:
-            self._reason = ("budget", f"seconds={self.ledger.budget.seconds:g} are spent")
+            self._reason = ("budget", f"the budget's seconds are spent: {self.ledger.elapsed_seconds:.1f} have passed")
         elif self._failed_in_a_row >= max(8, 2 * self.slots):
-            last = next(e for e in reversed(events) if isinstance(e, Failed))
-            self._reason = ("failed", f"{self._failed_in_a_row} work items in a row failed; the last: {last.message}")
+            self._reason = ("failed", f"{self._failed_in_a_row} work items in a row failed; {self._last_failure()}")
         return []
 
     async def _stop(self) -> list[Event]:
@@ -258,11 +262,20 @@ class Search:
             self._take(batch)
             events += batch
         if not self._tasks and self._reason is None and not self._done:
-            if self._denied is not None:
-                self._reason = ("budget", f"the budget's {self._denied.limit} is spent")
-            else:
-                self._reason = ("exhausted", "nothing is left to expand")
+            self._reason = self._nothing_left()
         return events
+
+    def _nothing_left(self) -> tuple[StopReason, str]:
+        """Say why the strategy has nothing more to do."""
+        if self._denied is not None:
+            return "budget", f"the budget's {self._denied.limit} is spent"
+        if self._failure is not None and len(self.tree) == 1:
+            return "failed", f"no step succeeded; {self._last_failure()}"
+        return "exhausted", "nothing is left to expand"
+
+    def _last_failure(self) -> str:
+        assert self._failure is not None
+        return f"the last failure: {self._failure.error}: {self._failure.message}"
 
     def _room(self) -> int:
         """How many expansions may be started: fewer where judging lags behind, for its verdicts are to guide them."""
@@ -295,6 +308,18 @@ class Search:
         self._expanding += isinstance(work, Expand)
         task = asyncio.create_task(self._run(work), name=f"work {work.id}")
         self._tasks[work.id] = task
+        task.add_done_callback(partial(self._ended, work))
+
+    def _ended(self, work: Expand | Score, task: asyncio.Task[Event]) -> None:
+        """Take the work out of what is in flight and keep the event for the next super-step."""
+        del self._tasks[work.id]
+        self._expanding -= isinstance(work, Expand)
+        try:
+            event = task.result()
+        except asyncio.CancelledError:
+            event = Cancelled(work.id, work.node, "cancelled before it began")
+        self._done.append(event)
+        self._news.set()
 
     def _cancel(self, work: WorkId, reason: str) -> None:
         if (task := self._tasks.get(work)) is not None:
@@ -302,30 +327,28 @@ class Search:
 
     # --- one work item: the place where errors become events ---
 
-    async def _run(self, work: Expand | Score) -> None:
+    async def _run(self, work: Expand | Score) -> Event:
         bill = Bill()
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        event: Event
+        began = monotonic()
         try:
             if isinstance(work, Expand):
                 node = await self.workbench.expand(work, self.tree, bill)
-                event = Expanded(work.id, node, loop.time() - began)
-            else:
-                verdicts = await self.workbench.score(work, self.tree, bill)
-                event = Judged(work.id, work.node, verdicts, bill.usage, loop.time() - began)
+                return Expanded(work.id, node, monotonic() - began)
+            verdicts = await self.workbench.score(work, self.tree, bill)
+            return Judged(work.id, work.node, verdicts, bill.usage, monotonic() - began)
         except asyncio.CancelledError as cancelled:
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():
+                # Nobody asked for it: something inside cancelled itself. As a cancellation it would be tried for ever.
+                message = "the work cancelled itself"
+                return Failed(work.id, work.node, "CancelledError", message, bill.usage, monotonic() - began)
             reason = str(cancelled.args[0]) if cancelled.args else "cancelled"
-            event = Cancelled(work.id, work.node, reason, bill.usage, loop.time() - began)
+            return Cancelled(work.id, work.node, reason, bill.usage, monotonic() - began)
         except BudgetExceeded as error:
-            event = Denied(work.id, work.node, error.limit, bill.usage)
+            return Denied(work.id, work.node, error.limit, bill.usage)
         except Exception as error:  # the work-item boundary: whatever went wrong closes this branch only
             logger.info("work %d on node %d failed", work.id, work.node, exc_info=error)
-            event = Failed(work.id, work.node, type(error).__name__, str(error), bill.usage, loop.time() - began)
-        del self._tasks[work.id]
-        self._expanding -= isinstance(work, Expand)
-        self._done.append(event)
-        self._news.set()
+            return Failed(work.id, work.node, type(error).__name__, str(error), bill.usage, monotonic() - began)
 
 
 # --- the graph --------------------------------------------------------------------------------------------------------
@@ -334,29 +357,22 @@ class Search:
 async def _drive(state: SearchState, runtime: Runtime[Search]) -> dict[str, Any]:
     search = runtime.context
     events = await search.step(lambda: events_of(state))
-    update: dict[str, Any] = {"phase": "finish" if search.tree.stopped is not None else "search"}
+    update: dict[str, Any] = {"phase": "done" if search.tree.stopped is not None else "search"}
     if events:
         update["journal"] = [encode(events)]
     return update
 
 
-def _where_next(state: SearchState) -> Literal["drive", "finish"]:
-    return "finish" if state.get("phase") == "finish" else "drive"
-
-
-async def _finish(state: SearchState) -> dict[str, Any]:  # noqa: ARG001 - LangGraph passes the state
-    """Close the run: from here a resume begins a new round of the same journal."""
-    return {"phase": "done"}
+def _where_next(state: SearchState) -> str:
+    return "drive" if state.get("phase") == "search" else END
 
 
 def search_graph() -> StateGraph[SearchState, Search, SearchState, SearchState]:
     """Return the uncompiled machine, to be compiled with a saver."""
     graph = StateGraph(SearchState, context_schema=Search)
     graph.add_node("drive", _drive)
-    graph.add_node("finish", _finish)
     graph.add_edge(START, "drive")
-    graph.add_conditional_edges("drive", _where_next)
-    graph.add_edge("finish", END)
+    graph.add_conditional_edges("drive", _where_next, ["drive", END])
     return graph
 
 
@@ -369,11 +385,15 @@ async def run_search(
         The tree with its selected node.
     """
     config: Any = {"configurable": {"thread_id": thread}, "recursion_limit": 2**31 - 1}
-    # None lets LangGraph finish the super-step in which an earlier process was killed; an ended run is begun anew.
-    unfinished = graph.checkpointer is not None and bool((await graph.aget_state(config)).next)
     durable: dict[str, Any] = {"durability": "async"} if graph.checkpointer else {}
+    go_on = partial(graph.ainvoke, config=config, context=search, **durable)
     try:
-        await graph.ainvoke(None if unfinished else {"phase": "search"}, config, context=search, **durable)
+        if graph.checkpointer is not None and (await graph.aget_state(config)).next:
+            # None lets LangGraph finish the super-step in which an earlier process was killed.
+            await go_on(None)
+        if search.tree.stopped is None:
+            # A run that begins, or an ended one that goes on: its journal is read, and a new round of it begins.
+            await go_on({"phase": "search"})
     finally:
         await search.close()
     return search.tree

@@ -1,0 +1,138 @@
+# LangGraph's signatures are partly untyped.
+# pyright: reportUnknownMemberType=false
+"""An append-only LangGraph channel and its SQLite saver, for journals that grow long.
+
+The only module that knows `DeltaChannel` (beta in LangGraph 1.2) and the saver. A plain list with a reducer is rewritten
+whole at every super-step, which grows with the square of the run; a delta channel stores only what was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+import aiosqlite
+from langchain_core.runnables import RunnableConfig
+from langgraph.channels.delta import DeltaChannel
+from langgraph.checkpoint.base import DeltaChannelHistory, PendingWrite
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+
+def _extend(journal: list[str], batches: Sequence[list[str]]) -> list[str]:
+    """Append in place: a copy per super-step would make the run quadratic in time."""
+    for batch in batches:
+        journal.extend(batch)
+    return journal
+
+
+class JournalChannel(DeltaChannel[list[str]]):
+    """A delta channel that is held in memory only until the process has read it.
+
+    Its base keeps every batch of the run in memory, though nobody reads them before the next process, and writes a snapshot
+    of them all every 5,000 super-steps, which makes the file grow with the square of the run. A channel that says it is not
+    available is neither read nor snapshotted; so a snapshot is taken at most once by each process that resumes a long run.
+    """
+
+    __slots__ = ("writes",)
+
+    def __init__(
+        self,
+        reducer: Callable[[Any, Sequence[Any]], Any] = _extend,
+        typ: Any = list,
+        *,
+        snapshot_frequency: int = 1_000_000_000,
+    ) -> None:
+        super().__init__(reducer, typ, snapshot_frequency=snapshot_frequency)
+        self.writes = 0
+        """How often it was written to since it was loaded."""
+
+    def copy(self) -> Self:
+        """Return a channel in the same state."""
+        twin = super().copy()
+        twin.writes = self.writes
+        return twin
+
+    def update(self, values: Sequence[Any]) -> bool:
+        """Take in what a super-step wrote; LangGraph stores it in any case."""
+        if not values:
+            return False
+        self.writes += 1
+        if self.writes == 1:
+            return super().update(values)
+        self.value = []
+        return True
+
+    def is_available(self) -> bool:
+        """Whether there may be something that this process has not read.
+
+        The first write may be one that an earlier process had stored and LangGraph applies now. Every later one comes from
+        a super-step of this process, which has read all that was there before.
+        """
+        return self.writes <= 1 and super().is_available()
+
+
+_CHAIN = """
+WITH RECURSIVE chain(id, parent, type, checkpoint) AS (
+    SELECT checkpoint_id, parent_checkpoint_id, type, checkpoint FROM checkpoints
+    WHERE thread_id = :thread AND checkpoint_ns = :ns AND checkpoint_id = :head
+    UNION ALL
+    SELECT c.checkpoint_id, c.parent_checkpoint_id, c.type, c.checkpoint
+    FROM chain CROSS JOIN checkpoints c ON c.checkpoint_id = chain.parent
+    WHERE c.thread_id = :thread AND c.checkpoint_ns = :ns
+)
+SELECT id, type, checkpoint FROM chain
+"""
+
+_WRITES = """
+SELECT checkpoint_id, task_id, type, value FROM writes
+WHERE thread_id = :thread AND checkpoint_ns = :ns AND channel = :channel
+ORDER BY task_path, task_id, idx
+"""
+
+
+class JournalSaver(AsyncSqliteSaver):
+    """The SQLite saver for threads of any length.
+
+    Its base reads a delta channel with one SQL variable per super-step, of which SQLite allows 32,766 by default: a longer
+    run could not be resumed.
+    """
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Return what was written to each channel up to `config`'s checkpoint, from its last snapshot on."""
+        await self.setup()
+        head = await self.aget_tuple(config)
+        if head is None:
+            return {channel: {"writes": []} for channel in channels}
+        where = head.config.get("configurable", {})
+        keys = {"thread": str(where["thread_id"]), "ns": where.get("checkpoint_ns", ""), "head": where["checkpoint_id"]}
+        async with self.lock, self.conn.cursor() as cursor:
+            return {channel: await self._history(cursor, channel, keys) for channel in channels}
+
+    async def _history(self, cursor: aiosqlite.Cursor, channel: str, keys: dict[str, str]) -> DeltaChannelHistory:
+        """Walk from the head to the nearest snapshot, then collect the writes on the way, oldest first."""
+        history: DeltaChannelHistory = {"writes": []}
+        chain: list[str] = []
+        await cursor.execute(_CHAIN, keys)
+        async for checkpoint_id, kind, blob in cursor:
+            if checkpoint_id == keys["head"]:
+                continue  # its own writes belong to the checkpoint that comes next
+            chain.append(checkpoint_id)
+            values: Mapping[str, Any] = self.serde.loads_typed((kind, blob)).get("channel_values") or {}
+            if channel in values:
+                history["seed"] = values[channel]
+                break
+        writes: dict[str, list[PendingWrite]] = {checkpoint_id: [] for checkpoint_id in chain}
+        await cursor.execute(_WRITES, keys | {"channel": channel})
+        async for checkpoint_id, task_id, kind, blob in cursor:
+            if checkpoint_id in writes:
+                writes[checkpoint_id].append((task_id, channel, self.serde.loads_typed((kind, blob))))
+        history["writes"] = [write for checkpoint_id in reversed(chain) for write in writes[checkpoint_id]]
+        return history
+
+
+def strict_serializer() -> JsonPlusSerializer:
+    """Return a serialiser that refuses to construct anything but plain data when it reads."""
+    return JsonPlusSerializer(pickle_fallback=False, allowed_json_modules=None, allowed_msgpack_modules=None)

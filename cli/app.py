@@ -16,7 +16,8 @@ from click.exceptions import ClickException, Exit
 from pydantic import ValidationError
 from rich.console import Console
 
-from .. import __version__
+from branchwise import __version__
+
 from ..agents import Agent
 from ..core.errors import BranchwiseError, UsageError
 from ..core.events import Event, encode

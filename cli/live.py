@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
@@ -39,7 +39,7 @@ class LiveView:
         self._note = text
 
     @contextmanager
-    def showing(self) -> Iterator[None]:
+    def showing(self) -> Generator[None]:
         """Show the view while the block runs."""
         if not self._console.is_terminal:
             yield
@@ -76,7 +76,7 @@ class LiveView:
 def budget_left(running: Running) -> list[str]:
     """Return what is left of each limit that was set, in words."""
     ledger = running.ledger
-    parts = []
+    parts: list[str] = []
     if (seconds := ledger.seconds_left) is not None:
         parts.append(f"{seconds:.0f} s left")
     for name in LIMITS:

@@ -121,7 +121,7 @@ def _until_stopped() -> None:
     """Wait for Ctrl-C or a SIGTERM."""
     stopped = threading.Event()
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
         stopped.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -249,7 +249,7 @@ class Accounted:
                 reply: ModelResponse | None = None
                 self.live[number] = meter
                 try:
-                    reply = await self.inner.generate(replace(request, sampling=granted), meter)
+                    return (reply := await self.inner.generate(replace(request, sampling=granted), meter))
                 finally:
                     del self.live[number]
                     cost = meter.usage()
@@ -257,7 +257,6 @@ class Accounted:
                     # A reply that the budget cut short is not the reply to this request; a larger budget asks again.
                     cut = reply is not None and reply.finish_reason == "length" and granted != request.sampling
                     self.log.settle(number, key, held.actual, None if cut else reply)
-                return reply
 
 
 def _remember(reply: ModelResponse, meter: Meter) -> ModelResponse:

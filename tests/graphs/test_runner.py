@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
+from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
 
@@ -12,8 +14,8 @@ import pytest
 import branchwise as bw
 from branchwise.core.errors import JournalVersionMismatch, ModelRefused, UsageError
 from branchwise.core.events import Expanded, Failed, Judged, Stopped, WorkStarted
-from branchwise.core.testing import Reply, ScriptedModel
-from branchwise.core.types import ModelRequest, Result, Task
+from branchwise.core.testing import ScriptedModel
+from branchwise.core.types import Result, Task
 from branchwise.graphs import LocalRunner, RunStore
 
 RIGHT = {"path": "maths.py", "old": "return a - b", "new": "return a + b"}
@@ -25,13 +27,22 @@ def turn(tool: str, **args: object) -> str:
     return json.dumps({"thought": "so", "tool": tool, "args": args})
 
 
-def mostly_wrong(right: int) -> object:
-    """A script whose call number `right` repairs the bug; the others break something else."""
+def scripted(reply: Callable[[int], str | Exception], *, seconds: float = 0.0, slots: int = 4) -> ScriptedModel:
+    """A model whose reply is a function of the call's number, from 0."""
+    numbers = itertools.count()
+    return ScriptedModel(
+        lambda _request: reply(next(numbers)),
+        slots=slots,
+        native_tools=False,
+        latency_seconds=(lambda _request: seconds) if seconds else None,
+    )
 
-    def script(_request: ModelRequest, number: int) -> Reply:
-        return turn("replace", **(RIGHT if number == right else {**WRONG, "new": f"return {number + 2}"}))
 
-    return script
+def mostly_wrong(right: int, **options: float) -> ScriptedModel:
+    """A model whose call number `right` repairs the bug; the others break something else."""
+    return scripted(
+        lambda n: turn("replace", **(RIGHT if n == right else {**WRONG, "new": f"return {n + 2}"})), **options
+    )
 
 
 @pytest.fixture
@@ -51,7 +62,7 @@ def coder(model: bw.Model, **changes: object) -> bw.Agent:
         "sandbox": bw.sandboxes.Docker(),
         **changes,
     }
-    return bw.Agent(**options)  # type: ignore[arg-type]
+    return bw.Agent(**options)
 
 
 @pytest.mark.docker
@@ -59,11 +70,11 @@ async def test_search_finds_what_one_trajectory_misses(runner: LocalRunner, repo
     """The same model and budget: one trajectory goes wrong, the search ends with the repaired file."""
     task, budget = Task(prompt="repair it", files=str(repository)), bw.Budget(calls=6)
     alone = await runner.run(
-        coder(ScriptedModel(mostly_wrong(4)), search=bw.search.BestOfN(n=1, depth=3)), task, budget, seed=1  # type: ignore[arg-type]
+        coder(mostly_wrong(4), search=bw.search.BestOfN(n=1, depth=3)), task, budget, seed=1
     )
     assert not alone.accepted
     assert alone.stop_reason == "exhausted"
-    result = await runner.run(coder(ScriptedModel(mostly_wrong(4))), task, budget, seed=1)  # type: ignore[arg-type]
+    result = await runner.run(coder(mostly_wrong(4)), task, budget, seed=1)
     assert result.accepted
     assert result.stop_reason == "accepted"
     assert b"return a + b" in result.files["maths.py"]
@@ -75,7 +86,7 @@ async def test_search_finds_what_one_trajectory_misses(runner: LocalRunner, repo
 @pytest.mark.docker
 async def test_the_first_prompt_shows_files_and_failures(runner: LocalRunner, repository: Path) -> None:
     """The root is judged before the first turn, so the model sees what fails; siblings get the same bytes."""
-    model = ScriptedModel(mostly_wrong(0))  # type: ignore[arg-type]
+    model = mostly_wrong(0)
     await runner.run(coder(model, context="files"), Task(prompt="repair it", files=str(repository)), bw.Budget(), seed=1)
     first = model.requests[0].messages[1].content
     assert "maths.py:\n```\ndef add(a, b):" in first
@@ -90,7 +101,7 @@ async def test_the_first_prompt_shows_files_and_failures(runner: LocalRunner, re
 async def test_events_are_streamed_and_leaving_stops_the_run(runner: LocalRunner, repository: Path) -> None:
     """Every start has its end, the result comes last; a reader who leaves early ends the run, resumable."""
     task = Task(prompt="repair it", files=str(repository))
-    agent = coder(ScriptedModel(mostly_wrong(3)))  # type: ignore[arg-type]
+    agent = coder(mostly_wrong(3))
     items = [item async for item in runner.stream(agent, task, bw.Budget(), seed=1)]
     assert isinstance(items[-1], Result)
     started = {e.work.id for e in items if isinstance(e, WorkStarted) and hasattr(e.work, "id")}
@@ -98,14 +109,14 @@ async def test_events_are_streamed_and_leaving_stops_the_run(runner: LocalRunner
     assert ended <= started
     assert sum(isinstance(e, Stopped) for e in items) == 1
 
-    slow = coder(ScriptedModel(mostly_wrong(99), delay_seconds=0.2))  # type: ignore[arg-type]
+    slow = coder(mostly_wrong(99, seconds=0.2))
     async with aclosing(runner.stream(slow, task, bw.Budget(), seed=1)) as stream:
         async for item in stream:
             if isinstance(item, Expanded):
                 break
     record = runner.store.runs()[-1].load()
     assert record.status == "interrupted"
-    again = coder(ScriptedModel(mostly_wrong(0)))  # type: ignore[arg-type]
+    again = coder(mostly_wrong(0))
     assert (await runner.resume(again, record.run_id)).accepted
 
 
@@ -113,10 +124,10 @@ async def test_events_are_streamed_and_leaving_stops_the_run(runner: LocalRunner
 async def test_a_resumed_run_pays_no_finished_call_twice(runner: LocalRunner, repository: Path) -> None:
     """Out of budget, then more of it: the journal is replayed, and the model is asked only what it was not asked before."""
     task = Task(prompt="repair it", files=str(repository))
-    model = ScriptedModel(mostly_wrong(99))  # type: ignore[arg-type]
+    model = mostly_wrong(99)
     first = await runner.run(coder(model), task, bw.Budget(calls=3), seed=1)
     assert (first.stop_reason, first.usage.calls) == ("budget", 3)
-    more = ScriptedModel(mostly_wrong(2))  # type: ignore[arg-type]
+    more = mostly_wrong(2)
     second = await runner.resume(coder(more), first.run_id, budget=bw.Budget(calls=9))
     assert second.accepted
     assert second.usage.calls == 3 + len(more.requests)
@@ -135,7 +146,7 @@ async def test_tool_errors_are_seen_by_the_model(runner: LocalRunner, repository
         raise RuntimeError(f"boom {n}")
 
     script = [turn("explode", n=1), turn("explode", n="x"), turn("nothing"), turn("read", path="math.py"), "{"]
-    model = ScriptedModel(lambda _r, number: script[number])
+    model = scripted(lambda n: script[n])
     agent = coder(model, tools=[bw.tools.files, explode], search=bw.search.BestOfN(n=1, depth=5), slots=1)
     result = await runner.run(agent, Task(prompt="x", files=str(repository)), bw.Budget(), seed=1)
     seen = [o.text for node in result.tree for o in (node.step.observations if node.step else ())]
@@ -155,7 +166,7 @@ async def test_without_sandbox_answers_are_judged(runner: LocalRunner) -> None:
         return candidate.answer == "42"
 
     replies = ["41", "40", "42"]
-    model = ScriptedModel(lambda _r, n: turn("answer", text=replies[min(n, 2)]), slots=1)
+    model = scripted(lambda n: turn("answer", text=replies[min(n, 2)]), slots=1)
     agent = bw.Agent(name="guesser", model=model, verifiers=[is_42], search=bw.search.BestOfN(n=5, depth=1))
     result = await runner.run(agent, Task(prompt="6 x 7?"), bw.Budget(), seed=1)
     assert (result.answer, result.accepted, result.confidence) == ("42", True, 1.0)
@@ -164,7 +175,7 @@ async def test_without_sandbox_answers_are_judged(runner: LocalRunner) -> None:
 
 async def test_a_refused_model_ends_the_run_with_its_reason(runner: LocalRunner) -> None:
     """When every call fails the run stops soon, says why, and abstains."""
-    model = ScriptedModel(lambda _r, _n: ModelRefused("no such model", status=404))
+    model = scripted(lambda _n: ModelRefused("no such model", status=404))
     agent = bw.Agent(name="lost", model=model, search=bw.search.BestFirst())
     result = await runner.run(agent, Task(prompt="x"), bw.Budget(), seed=1)
     assert (result.stop_reason, result.abstained) == ("failed", True)
@@ -178,7 +189,7 @@ async def test_verifier_errors_leave_nodes_unjudged(runner: LocalRunner) -> None
     def broken(_candidate: bw.Candidate) -> bool:
         raise RuntimeError("no idea")
 
-    model = ScriptedModel(lambda _r, _n: turn("answer", text="7"))
+    model = scripted(lambda _n: turn("answer", text="7"))
     agent = bw.Agent(name="a", model=model, verifiers=[broken], search=bw.search.BestOfN(n=1))
     events = [e async for e in runner.stream(agent, Task(prompt="x"), bw.Budget(), seed=1)]
     assert sum(isinstance(e, Failed) for e in events) == 3
@@ -194,7 +205,7 @@ async def test_verifier_calls_are_paid(runner: LocalRunner) -> None:
     def never(_candidate: bw.Candidate) -> bool:
         return False
 
-    model = ScriptedModel(lambda _r, n: turn("answer", text=str(n)))
+    model = scripted(lambda n: turn("answer", text=str(n)))
     agent = bw.Agent(name="a", model=model, verifiers=[never], search=bw.search.BestOfN(n=50, depth=1), slots=2)
     events = [e async for e in runner.stream(agent, Task(prompt="x"), bw.Budget(verifier_calls=4), seed=1)]
     result = events[-1]
@@ -215,7 +226,7 @@ async def test_external_tools_run_once_and_never_on_branches(runner: LocalRunner
             file.write(text + "\n")
         return "posted"
 
-    model = ScriptedModel(lambda _r, n: turn("post", text="hello") if n == 0 else turn("answer", text="done"))
+    model = scripted(lambda n: turn("post", text="hello") if n == 0 else turn("answer", text="done"))
     speculative = bw.Agent(name="a", model=model, tools=[post], search=bw.search.BestOfN(n=2))
     with pytest.raises(UsageError, match="'post' has external effects"):
         await runner.run(speculative, Task(prompt="x"), bw.Budget())
@@ -230,7 +241,7 @@ async def test_external_tools_run_once_and_never_on_branches(runner: LocalRunner
 
 async def test_wrong_use_is_refused_before_anything_starts(runner: LocalRunner, tmp_path: Path) -> None:
     """Missing sandboxes, missing folders, unknown runs and other agents' runs are one clear line each."""
-    model = ScriptedModel(lambda _r, _n: turn("answer", text="1"))
+    model = scripted(lambda _n: turn("answer", text="1"))
     with pytest.raises(UsageError, match="'write' works in a sandbox and agent 'a' has none"):
         await runner.run(bw.Agent(name="a", model=model, tools=[bw.tools.files]), Task(prompt="x"), bw.Budget())
     with pytest.raises(UsageError, match="is no folder"):

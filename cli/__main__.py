@@ -1,0 +1,5 @@
+"""`python -m branchwise.cli`."""
+
+from . import main
+
+main()

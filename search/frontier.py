@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 Priority = tuple[float, ...]
 
 
+@dataclass
 class Frontier(Generic[Key]):
     """Keys by priority, smallest first, with updates in O(log n).
 
     A strategy's `ask` must change nothing, so it *peeks* at the best entries; entries are taken out or re-ranked only when
-    the strategy is told that work was started.
+    the strategy is told that work was started. Two frontiers with the same history are equal.
     """
 
-    def __init__(self) -> None:
-        self._heap: list[tuple[Priority, int, Key]] = []
-        self._current: dict[Key, int] = {}
-        self._count = 0
+    _heap: list[tuple[Priority, int, Key]] = field(default_factory=list[tuple[Priority, int, Key]], init=False)
+    """Entries that count and entries that went stale: a change of priority leaves the old entry in."""
+    _current: dict[Key, int] = field(default_factory=dict[Key, int], init=False)
+    """The stamp of each key's entry that counts."""
+    _count: int = field(default=0, init=False)
 
     def __len__(self) -> int:
         return len(self._current)

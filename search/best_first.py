@@ -8,7 +8,7 @@ from typing import ClassVar
 from ..core.events import Expand, Prune, Work
 from ..core.tree import TreeView
 from ..core.types import Node, NodeId, WorkId
-from .common import MAX_FAILURES, BaseStrategy, at_least
+from .common import MAX_FAILURES, BaseStrategy, within
 from .frontier import Frontier, Priority
 
 
@@ -44,10 +44,10 @@ class BestFirst(BaseStrategy):
     """Nodes to close, with the node that they equal."""
 
     def __post_init__(self) -> None:
-        at_least("width", self.width, 1)
-        at_least("depth", self.depth, 1)
-        at_least("patience", self.patience, 0.0)
-        at_least("prior", self.prior, 0.0)
+        within("width", self.width, 1)
+        within("depth", self.depth, 1)
+        within("patience", self.patience, 0.0)
+        within("prior", self.prior, 0.0, 1.0)
 
     def expansions(self, view: TreeView, slots: int, first: WorkId) -> list[Work]:
         """Close duplicates, then expand the best nodes of the frontier."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 from ..core.events import Expand, Work
 from ..core.tree import TreeView
 from ..core.types import ROOT, NodeId, WorkId
-from .common import MAX_FAILURES, BaseStrategy, at_least
+from .common import MAX_FAILURES, BaseStrategy, within
 
 
 @dataclass
@@ -30,8 +30,8 @@ class BestOfN(BaseStrategy):
     """Ends of trajectories that can go on, in order of arrival."""
 
     def __post_init__(self) -> None:
-        at_least("n", self.n, 1)
-        at_least("depth", self.depth, 1)
+        within("n", self.n, 1)
+        within("depth", self.depth, 1)
 
     @property
     def speculative(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
@@ -103,11 +104,12 @@ class BaseStrategy:
         return best_by_verdict(view)
 
 
-def at_least(name: str, value: float, least: float) -> None:
+def within(name: str, value: float, least: float, most: float = math.inf) -> None:
     """Check a strategy's parameter.
 
     Raises:
-        UsageError: `value` is too small.
+        UsageError: `value` is out of range, or no number.
     """
-    if value < least:
-        raise UsageError(f"{name}={value!r} is too small; the least is {least:g}")
+    if not least <= value <= most:
+        bounds = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+        raise UsageError(f"{name}={value!r} is out of range; it must be {bounds}")

@@ -1,0 +1,218 @@
+"""What the search machine relies on, checked for every strategy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from branchwise.core.events import (
+    Denied,
+    Event,
+    Expand,
+    Expanded,
+    Failed,
+    Judged,
+    Score,
+    Work,
+    WorkStarted,
+    decode,
+    encode,
+)
+from branchwise.core.protocols import Strategy
+from branchwise.core.simulation import Outcome, Simulation, StepTree
+from branchwise.core.tree import Tree, TreeView
+from branchwise.core.types import ROOT
+from branchwise.search import BestFirst, BestOfN
+
+STRATEGIES: dict[str, Callable[[], Strategy]] = {
+    "best-first": BestFirst,
+    "best-first, narrow and deep": lambda: BestFirst(width=1, depth=20, patience=0.0),
+    "best-first, wide and shallow": lambda: BestFirst(width=8, depth=2, patience=0.5),
+    "best-first, no pruning": lambda: BestFirst(width=2, depth=4, deduplicate=False, prior=1.0),
+    "best-of-n": lambda: BestOfN(n=6, depth=4),
+    "one trajectory": lambda: BestOfN(n=1, depth=8),
+}
+"""Every strategy and every configuration that takes another way through its code. Add yours."""
+
+every_strategy = pytest.mark.parametrize("make", STRATEGIES.values(), ids=STRATEGIES.keys())
+
+OUTCOMES = st.sampled_from(["well"] * 6 + ["failed", "failed", "cancelled", "denied"])
+SCHEDULES = st.lists(st.tuples(st.integers(0, 30), OUTCOMES), max_size=60)
+WORLDS = st.builds(StepTree, branching=st.integers(1, 4), depth=st.integers(1, 5), seed=st.integers(0, 100))
+
+
+def fingerprint(strategy: Strategy) -> str:
+    """Everything that a strategy knows, the order of its containers included."""
+    return repr(vars(strategy))
+
+
+class Watched:
+    """A strategy whose every `ask` is checked."""
+
+    name = "watched"
+    speculative = True
+
+    def __init__(self, inner: Strategy) -> None:
+        self.inner = inner
+
+    def fresh(self, seed: int) -> Any:
+        """Not used here."""
+        raise NotImplementedError
+
+    def ask(self, view: TreeView, slots: int) -> Sequence[Work]:
+        """Ask twice; nothing may change, neither the answer nor the strategy."""
+        before, twin = fingerprint(self.inner), deepcopy(self.inner)
+        work = self.inner.ask(view, slots)
+        assert list(self.inner.ask(view, slots)) == list(work), "asked twice without a tell, it wants something else"
+        assert fingerprint(self.inner) == before, "ask changed the strategy"
+        assert self.inner == twin
+        assert [item.id for item in work] == [view.next_work + i for i in range(len(work))]
+        assert sum(isinstance(item, Expand) for item in work) <= max(0, slots)
+        for item in work:
+            self.check(item, view)
+        return work
+
+    def check(self, item: Work, view: TreeView) -> None:
+        """Only nodes that exist and are open are worked on, and none is expanded before it was judged."""
+        assert item.node in view
+        if isinstance(item, Expand):
+            assert view.status(item.node) == "live"
+            assert view.verdicts(item.node) or view.failures(item.node), "expanded before it was judged"
+
+    def tell(self, events: Sequence[Event], view: TreeView) -> None:
+        """Pass on."""
+        self.inner.tell(events, view)
+
+    def select(self, view: TreeView) -> int | None:
+        """Pass on."""
+        return self.inner.select(view)
+
+
+def take(make: Callable[[], Strategy], world: StepTree, schedule: list[tuple[int, Outcome]], slots: int) -> Simulation:
+    """Run a schedule: which work in flight ends next, and how."""
+    simulation = Simulation(Watched(make().fresh(1)), world, slots)
+    for index, outcome in schedule:
+        simulation.fill()
+        flying = list(simulation.tree.in_flight)
+        if not flying:
+            break
+        simulation.finish(flying[index % len(flying)], outcome)
+    return simulation
+
+
+def rebuilt(strategy: Strategy, simulation: Simulation) -> Strategy:
+    """A fresh strategy that was told what the journal holds."""
+    tree = Tree(simulation.world.root())
+    for event in decode(encode(simulation.events)):
+        tree.apply(event)
+        strategy.tell((event,), tree)
+    return strategy
+
+
+@every_strategy
+@settings(max_examples=60, deadline=None)
+@given(world=WORLDS, schedule=SCHEDULES, slots=st.integers(1, 6))
+def test_any_order_of_completion(
+    make: Callable[[], Strategy], world: StepTree, schedule: list[tuple[int, Outcome]], slots: int
+) -> None:
+    """Whatever ends next and however: `ask` is pure, work is numbered in order, and a replay gives the same strategy."""
+    simulation = take(make, world, schedule, slots)
+    assert isinstance(simulation.strategy, Watched)
+    live = simulation.strategy.inner
+    again = rebuilt(make().fresh(1), simulation)
+    assert again == live
+    assert fingerprint(again) == fingerprint(live)
+    assert again.ask(simulation.tree, slots) == live.ask(simulation.tree, slots)
+    assert again.select(simulation.tree) == live.select(simulation.tree)
+
+
+@every_strategy
+@settings(max_examples=40, deadline=None)
+@given(world=WORLDS, schedule=SCHEDULES, slots=st.integers(1, 6))
+def test_nothing_is_lost_or_done_twice(
+    make: Callable[[], Strategy], world: StepTree, schedule: list[tuple[int, Outcome]], slots: int
+) -> None:
+    """Every node is judged once, and again only where the judging came to nothing; every end belongs to a start."""
+    simulation = take(make, world, schedule, slots)
+    begun = {event.work.id: event.work for event in simulation.events if isinstance(event, WorkStarted)}
+    judged = Counter(event.node for event in simulation.events if isinstance(event, Judged))
+    assert all(times == 1 for times in judged.values())
+    scores = Counter(work.node for work in begun.values() if isinstance(work, Score))
+    for node in simulation.tree:
+        ended_badly = sum(
+            isinstance(begun[event.work], Score)
+            for event in simulation.events
+            if not isinstance(event, WorkStarted | Judged | Expanded) and getattr(event, "node", None) == node.id
+            if hasattr(event, "work")
+        )
+        pending = sum(isinstance(w, Score) and w.node == node.id for w in simulation.tree.in_flight.values())
+        assert scores[node.id] == judged[node.id] + ended_badly + pending
+        assert pending <= 1
+    expanded = [event.work for event in simulation.events if isinstance(event, Expanded)]
+    assert len(expanded) == len(set(expanded)) == len(simulation.tree) - 1
+
+
+@every_strategy
+def test_gives_up_where_everything_fails(make: Callable[[], Strategy]) -> None:
+    """Where no work ever succeeds a strategy comes to an end by itself, without having tried very often."""
+    simulation = Simulation(make().fresh(1), StepTree())
+    for _ in range(500):
+        simulation.fill()
+        if not simulation.tree.in_flight:
+            break
+        simulation.finish(next(iter(simulation.tree.in_flight)), "failed")
+    assert not simulation.tree.in_flight
+    assert sum(isinstance(event, Failed) for event in simulation.events) < 100
+    assert simulation.strategy.select(simulation.tree) is None
+
+
+@every_strategy
+def test_denied_work_is_wanted_again(make: Callable[[], Strategy]) -> None:
+    """What the budget refused is asked for again: a resumed run may have a larger one."""
+    simulation = Simulation(make().fresh(1), StepTree())
+    (score,) = simulation.fill()
+    assert isinstance(simulation.finish(score.id, "denied"), Denied)
+    (again,) = simulation.fill()
+    assert (type(again), again.node) == (Score, ROOT)
+    simulation.finish(again.id)
+    first = simulation.fill()
+    for work in first:
+        simulation.finish(work.id, "denied")
+    assert [(type(work), work.node) for work in simulation.fill()] == [(type(work), work.node) for work in first]
+
+
+@every_strategy
+def test_without_slots_only_judging_goes_on(make: Callable[[], Strategy]) -> None:
+    """Asked for nothing, or for less than nothing where a resumed run has fewer slots, no expansion is begun."""
+    simulation = Simulation(make().fresh(1), StepTree(), slots=0)
+    (score,) = simulation.fill()
+    simulation.finish(score.id)
+    assert simulation.fill() == []
+    assert list(simulation.strategy.ask(simulation.tree, -3)) == []
+
+
+@every_strategy
+def test_a_fresh_strategy_knows_nothing(make: Callable[[], Strategy]) -> None:
+    """`fresh` gives the configured strategy anew; the template is never touched by a run."""
+    template = make()
+    before = fingerprint(template)
+    simulation = Simulation(template.fresh(3), StepTree())
+    simulation.run(20)
+    assert fingerprint(template) == before
+    assert template.fresh(3) == make().fresh(3)
+    assert simulation.strategy != template.fresh(3)
+
+
+@every_strategy
+def test_a_run_is_repeatable(make: Callable[[], Strategy]) -> None:
+    """The same seed and the same order of completion give the same events."""
+    first, second = (Simulation(make().fresh(5), StepTree(), seed=5) for _ in range(2))
+    first.run(40)
+    second.run(40)
+    assert first.events == second.events

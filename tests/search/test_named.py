@@ -1,0 +1,43 @@
+"""Strategies by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from branchwise.core.errors import UsageError
+from branchwise.search import BaseStrategy, BestFirst, BestOfN, parse_strategy
+
+
+@pytest.mark.parametrize(
+    ("text", "strategy"),
+    [
+        ("none", BestOfN(n=1)),
+        ("best-of-n", BestOfN()),
+        ("best-of-n:n=3", BestOfN(n=3)),
+        ("best-first:width=2,depth=5", BestFirst(width=2, depth=5)),
+        ("best-first:patience=0.5,deduplicate=false", BestFirst(patience=0.5, deduplicate=False)),
+    ],
+)
+def test_strategies_by_name(text: str, strategy: BaseStrategy) -> None:
+    """A name with options gives the strategy that a user would have written in Python."""
+    assert parse_strategy(text) == strategy
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("beam", "best-first"),
+        ("", "best-of-n"),
+        ("best-first:breadth=2", "width="),
+        ("best-first:width", "width="),
+        ("best-first:width=two", "width='two'"),
+        ("best-first:width=0", "width"),
+        ("best-first:deduplicate=maybe", "deduplicate"),
+        ("best-first:seed=3", "width="),
+        ("best-first:_issued=3", "width="),
+    ],
+)
+def test_wrong_names(text: str, says: str) -> None:
+    """What is wrong and what there is instead."""
+    with pytest.raises(UsageError, match=says):
+        parse_strategy(text)

@@ -18,7 +18,7 @@ from ..tools.tool import Tool, flatten
 T = TypeVar("T")
 
 FormName = Literal["auto", "native", "json"]
-ContextName = Literal["none", "list", "files"]
+ContextSetting = Literal["none", "list", "files"] | Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Agent:
         sampling: how the model is sampled.
         form: how the model says what it does. `native` uses the server's tool calling, `json` one JSON object per turn
             that the server's grammar enforces (for small models), `auto` what the model is known to do well.
-        context: what the first message shows of the task's files: nothing, their `list`, or the `files` themselves.
+        context: what the first message shows of the task's files: nothing, their `list`, all `files`, or the files that one
+            of some patterns matches, such as `["*.py", "src/*.py"]`; a `*` stays within its folder.
         slots: model calls in flight at once; the endpoint's own number unless given.
     """
 
@@ -51,7 +52,7 @@ class Agent:
     sandbox: SandboxSpec | None = None
     sampling: Sampling = field(default_factory=Sampling)
     form: FormName = "auto"
-    context: ContextName = "list"
+    context: ContextSetting = "list"
     slots: int | None = None
 
     def __post_init__(self) -> None:

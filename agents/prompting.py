@@ -6,6 +6,7 @@ asks exactly what the killed one asked.
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -70,6 +71,12 @@ class Prompter:
             room -= len(text)
             shown.append(f"{path}:\n```\n{text.rstrip()}\n```")
         return "\n\n".join(shown)
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """Whether a glob pattern matches a path, part by part."""
+    parts, patterns = path.split("/"), pattern.split("/")
+    return len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))
 
 
 def _notes(view: TreeView, node: NodeId) -> str:

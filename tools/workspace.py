@@ -24,7 +24,7 @@ async def read_file(ctx: Context, path: str, first_line: int = 1, last_line: int
         first_line: first line to show, from 1
         last_line: last line to show; the end of the file unless given
     """
-    lines = (await _text(ctx, path)).splitlines()
+    lines = (await read_text(ctx, path)).splitlines()
     return "\n".join(lines[max(0, first_line - 1) : last_line])
 
 
@@ -49,7 +49,7 @@ async def replace_text(ctx: Context, path: str, old: str, new: str) -> str:
         old: the text to replace, as it stands in the file, with its indentation
         new: the text to put in its place
     """
-    text = await _text(ctx, path)
+    text = await read_text(ctx, path)
     if not old:
         raise ToolError("old is empty; copy the lines to replace from the file")
     found = text.count(old)
@@ -65,7 +65,12 @@ async def replace_text(ctx: Context, path: str, old: str, new: str) -> str:
     )
 
 
-async def _text(ctx: Context, path: str) -> str:
+async def read_text(ctx: Context, path: str) -> str:
+    """Return a file's text.
+
+    Raises:
+        ToolError: there is no such file, it is a folder or no text; the message says what there is.
+    """
     try:
         return (await ctx.sandbox.read(path)).decode()
     except FileNotFoundError as error:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from click.exceptions import ClickException, Exit
 from pydantic import ValidationError
 from rich.console import Console
 
@@ -237,23 +236,7 @@ def main() -> None:
         print(f"branchwise {__version__}")
         return
     try:
-        code = app(standalone_mode=False)
-    except Exit as done:
-        code = done.exit_code
-    except ClickException as error:
-        error.show()
-        code = 2
-    except UsageError as error:
-        code = _complain(error, 2)
+        app()  # ends with SystemExit; wrong options are complained about by typer, with status 2
     except BranchwiseError as error:
-        code = _complain(error, 1)
-    except KeyboardInterrupt:
-        code = 130
-    except BrokenPipeError:
-        code = 1
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def _complain(error: BaseException, code: int) -> int:
-    print(f"branchwise: {error}", file=sys.stderr)
-    return code
+        print(f"branchwise: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, UsageError) else 1)

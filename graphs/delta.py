@@ -9,14 +9,16 @@ whole at every super-step, which grows with the square of the run; a delta chann
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import aiosqlite
-from langchain_core.runnables import RunnableConfig
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.base import DeltaChannelHistory, PendingWrite
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig  # LangGraph brings it; its type is all that is needed
 
 
 def _extend(journal: list[str], batches: Sequence[list[str]]) -> list[str]:

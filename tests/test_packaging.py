@@ -11,9 +11,12 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -45,6 +48,22 @@ def shipped_files() -> set[str]:
             if path.suffix == ".py" or path.suffix in DATA or path.name == "py.typed":
                 shipped.add(f"{package.replace('.', '/')}/{path.name}")
     return shipped
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of the modules that a file imports at run time, relative imports left out."""
+    names: set[str] = set()
+    tree = ast.parse(path.read_text())
+    for_types = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
+    skipped = {id(inner) for block in for_types for inner in ast.walk(block)}
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.split(".")[0])
+    return names
 
 
 @pytest.fixture(scope="module")
@@ -132,14 +151,20 @@ def test_folders_are_never_imported_as_top_level_packages() -> None:
     for path in source_files(".py"):
         if path.is_relative_to(ROOT / "examples" / "repos"):
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            names: list[str] = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-                names = [node.module]
-            wrong += [f"{path.relative_to(ROOT)}: {name}" for name in names if name.split(".")[0] in LAYERS]
+        wrong += [f"{path.relative_to(ROOT)}: {name}" for name in imported(path) & set(LAYERS)]
     assert wrong == []
+
+
+def test_dependencies_are_those_that_are_imported() -> None:
+    """What works only because another package happens to bring it breaks when that one stops."""
+    shipped = [path for package in PACKAGES for path in (ROOT / FOLDERS[package]).glob("*.py")]
+    names = {name for path in shipped for name in imported(path)} - set(sys.stdlib_module_names) - {"branchwise"}
+    origins = packages_distributions()
+    needed = {canonicalize_name(name) for module in names for name in origins.get(module.split(".")[0], [module])}
+    declared = {canonicalize_name(Requirement(text).name) for text in PROJECT["project"]["dependencies"]}
+    # Pytest is put into the sandbox image. LangGraph's parts share a module's name; pydantic decides on its core's version.
+    assert declared - needed <= {"pytest"}
+    assert {name for name in needed - declared if not name.startswith(("langgraph", "pydantic"))} == set()
 
 
 def test_pickle_is_never_imported() -> None:

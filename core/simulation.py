@@ -258,6 +258,6 @@ class SimulatedBench:
         """Judge a node."""
         with await self.ledger.reserve(Usage(verifier_calls=1)) as held:
             held.actual = Usage(verifier_calls=1)
+            bill.add(held.actual)
             await self.pause(work)
-        bill.add(held.actual)
         return (simulated_verdict(self.world, self.judge, tree[work.node]),)

@@ -24,8 +24,9 @@ from .owner import LABEL, OWNER_LABEL, RUN_LABEL, Owner, is_orphan
 
 _log = logging.getLogger(__name__)
 
-_DEFAULT_SOCKET = "unix:///var/run/docker.sock"
+_DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 _CALL_SECONDS = 60
+_KNOCK_SECONDS = 5
 _MUX = struct.Struct(">BxxxI")
 _STDOUT = 1
 _LAST_WORDS_BYTES = 2000
@@ -64,12 +65,13 @@ class DockerEngine:
         Raises:
             SandboxStartFailed: none answers.
         """
-        address = os.environ.get("DOCKER_HOST") or _DEFAULT_SOCKET
+        address = os.environ.get("DOCKER_HOST") or _DEFAULT_ADDRESS
         try:
+            _knock(address)
             client = docker.from_env(timeout=_CALL_SECONDS)
             client.ping()
-        except (DockerException, RequestException, ValueError) as error:
-            source = "DOCKER_HOST" if os.environ.get("DOCKER_HOST") else "DOCKER_HOST is not set"
+        except (DockerException, RequestException, OSError, ValueError) as error:
+            source = "from DOCKER_HOST" if os.environ.get("DOCKER_HOST") else "DOCKER_HOST is not set"
             raise SandboxStartFailed(
                 f"no Docker engine answers at {address} ({source}): {_reason(error)}; start one with "
                 "scripts/docker-engine.sh, or use sandbox=bw.sandboxes.Local()"
@@ -114,8 +116,15 @@ class DockerEngine:
         Raises:
             SandboxStartFailed: the engine refused.
         """
+        starting = asyncio.create_task(asyncio.to_thread(self._start, settings, run_id))
         try:
-            number, stream = await asyncio.to_thread(self._start, settings, run_id)
+            number, stream = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            with contextlib.suppress(DockerException, RequestException):
+                number, stream = await starting  # a thread cannot be stopped, what it makes can be removed
+                stream.close()
+                await asyncio.to_thread(self.remove, number)
+            raise
         except (DockerException, RequestException) as error:
             raise SandboxStartFailed(self._why_not(settings, error)) from error
         reader, writer = await asyncio.open_connection(sock=stream, limit=1 << 20)
@@ -136,20 +145,27 @@ class DockerEngine:
             healthcheck={"test": ["NONE"]},
             use_config_proxy=False,  # proxy settings may hold passwords
         )["Id"]
+        stream: socket.socket | None = None
         try:
             # Attached before it starts: no byte can be missed, and when this process dies the engine closes the
             # container's input, which ends the worker, whose container then removes itself.
-            parameters = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-            attached: Any = api.attach_socket(number, params=parameters)
-            stream = socket.socket(fileno=os.dup(attached.fileno()))
-            attached._sock.close()  # noqa: SLF001  # what the library keeps would stay open until it is collected
-            attached.close()
+            stream = self._attach(number)
             api.start(number)
         except BaseException:
+            if stream is not None:
+                stream.close()
             self.remove(number)
             raise
         stream.setblocking(False)
         return number, stream
+
+    def _attach(self, number: str) -> socket.socket:
+        parameters = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+        attached: Any = self._api.attach_socket(number, params=parameters)
+        stream = socket.socket(fileno=os.dup(attached.fileno()))
+        attached._sock.close()  # noqa: SLF001  # what the library keeps would stay open until it is collected
+        attached.close()
+        return stream
 
     def _host_config(self, settings: ContainerSettings) -> dict[str, Any]:
         seccomp = files(__name__.rpartition(".")[0]).joinpath("seccomp.json").read_text(encoding="utf-8")
@@ -203,8 +219,9 @@ class DockerEngine:
 
     def containers(self, run_id: str | None = None) -> list[dict[str, Any]]:
         """Return what the engine lists of our containers, of one run or of all."""
-        label = LABEL if run_id is None else f"{RUN_LABEL}={run_id}"
-        found: list[dict[str, Any]] = self._api.containers(all=True, filters={"label": [LABEL, label]})
+        # The value counts: a container that the user makes of our image inherits the image's labels.
+        labels = [f"{LABEL}=sandbox", *([] if run_id is None else [f"{RUN_LABEL}={run_id}"])]
+        found: list[dict[str, Any]] = self._api.containers(all=True, filters={"label": labels})
         return found
 
     def reap(self) -> list[str]:
@@ -264,6 +281,14 @@ class ContainerTransport:
 
     def diagnosis(self) -> str:
         return self._last_words.decode("utf-8", "replace").strip()
+
+
+def _knock(address: str) -> None:
+    """See whether anybody listens at a local address; the client library leaves a socket open where nobody does."""
+    if address.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(_KNOCK_SECONDS)
+            probe.connect(address.removeprefix("unix://"))
 
 
 def _reason(error: Exception) -> str:

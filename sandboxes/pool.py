@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
 
 from ..core.errors import SandboxStartFailed
 from .guest import Guest
@@ -14,8 +13,6 @@ from .guest import Guest
 _log = logging.getLogger(__name__)
 
 _STARTS_AT_ONCE = 4
-
-T = TypeVar("T")
 
 
 class Pool:
@@ -27,8 +24,8 @@ class Pool:
         self._idle: list[Guest] = []
         self._lent: set[Guest] = set()
         self._waiting: deque[asyncio.Future[Guest]] = deque()
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._starting = 0
+        self._starts: set[asyncio.Task[Guest]] = set()
+        self._removals: set[asyncio.Task[None]] = set()
         self._gate = asyncio.Semaphore(_STARTS_AT_ONCE)
         self._closed = False
 
@@ -54,7 +51,7 @@ class Pool:
                 self._lent.add(guest)
                 self._grow()
                 return guest
-            self._in_background(guest.kill())
+            self._remove(guest)
         ready: asyncio.Future[Guest] = asyncio.get_running_loop().create_future()
         self._waiting.append(ready)
         self._grow()
@@ -71,7 +68,7 @@ class Pool:
         """Take a guest back, to be lent again; one that is lost or one too many is removed."""
         self._lent.discard(guest)
         if guest.lost or self._closed or (len(self._idle) >= self._max_idle and not self._waiting):
-            self._in_background(guest.kill())
+            self._remove(guest)
         else:
             self._offer(guest)
 
@@ -87,8 +84,10 @@ class Pool:
             ready = self._waiting.popleft()
             if not ready.done():
                 ready.set_exception(SandboxStartFailed("this supply of sandboxes was closed"))
-        while self._tasks:  # those that are being started are then idle
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        for start in self._starts:
+            start.cancel()
+        while tasks := {*self._starts, *self._removals}:
+            await asyncio.gather(*tasks, return_exceptions=True)
         guests = [*self._idle, *self._lent]
         self._idle.clear()
         self._lent.clear()
@@ -104,17 +103,18 @@ class Pool:
 
     def _grow(self) -> None:
         spare = 1 if self._max_idle else 0
-        missing = len(self._waiting) + spare - len(self._idle) - self._starting
+        missing = len(self._waiting) + spare - len(self._idle) - len(self._starts)
         for _ in range(missing):
-            self._starting += 1
-            self._in_background(self._start()).add_done_callback(self._started)
+            task = asyncio.create_task(self._start(), name="sandbox-start")
+            self._starts.add(task)
+            task.add_done_callback(self._started)
 
     async def _start(self) -> Guest:
         async with self._gate:
             return await self._make()
 
     def _started(self, task: asyncio.Task[Guest]) -> None:
-        self._starting -= 1
+        self._starts.discard(task)
         error = SandboxStartFailed("the start was cancelled") if task.cancelled() else task.exception()
         if error is None:
             self._offer(task.result())
@@ -131,8 +131,7 @@ class Pool:
         if not self._closed:
             _log.warning("a spare sandbox could not be started: %s", error)
 
-    def _in_background(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+    def _remove(self, guest: Guest) -> None:
+        task = asyncio.create_task(guest.kill(), name="sandbox-removal")
+        self._removals.add(task)
+        task.add_done_callback(self._removals.discard)

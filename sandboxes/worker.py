@@ -130,9 +130,22 @@ class Files:
             raise Refused("outside", "the path leads out of the work space")
         return real
 
+    def open(self, path: str) -> int:
+        """Open for reading, even a file that the guest has locked. Never waits, never follows a link."""
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            return os.open(path, flags)
+        except PermissionError:
+            mode = stat.S_IMODE(os.lstat(path).st_mode)
+            os.chmod(path, stat.S_IRUSR)
+            try:
+                return os.open(path, flags)
+            finally:
+                os.chmod(path, mode)
+
     def read(self, path: str, offset: int, size: int) -> tuple[int, bytes]:
         """Return the file's total size and at most `size` bytes from `offset`."""
-        handle = os.open(self.resolve(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        handle = self.open(self.resolve(path))
         try:
             status = os.fstat(handle)
             if stat.S_ISDIR(status.st_mode):
@@ -248,16 +261,8 @@ class Files:
         if known is not None and known[0] == key:
             hashes[path] = known
             return known[1]
-        full = os.path.join(self.root, path)
+        handle = self.open(os.path.join(self.root, path))
         digest = hashlib.sha256()
-        try:
-            handle = os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except PermissionError:
-            os.chmod(full, stat.S_IRUSR)
-            try:
-                handle = os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            finally:
-                os.chmod(full, stat.S_IMODE(status.st_mode))
         try:
             while True:
                 piece = os.read(handle, 1 << 20)

@@ -247,9 +247,7 @@ async def test_full_disk_hurts_only_itself(env: WorkerEnvironment, hostile: Call
     assert await env.list() == ["small"]
 
 
-async def test_worker_is_out_of_the_guest_s_reach(
-    env: WorkerEnvironment, hostile: Callable[[str], list[str]]
-) -> None:
+async def test_worker_is_out_of_the_guest_s_reach(env: WorkerEnvironment, hostile: Callable[[str], list[str]]) -> None:
     """No signal, no file of its process, no limit and no tracing reaches the worker."""
     attack = """
     import ctypes, signal, resource

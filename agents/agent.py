@@ -64,6 +64,10 @@ class Agent:
             )
         if self.slots is not None and self.slots < 1:
             raise UsageError(f"slots={self.slots}; at least one model call must be allowed at once")
+        if isinstance(self.context, str) and self.context not in ("none", "list", "files"):
+            raise UsageError(
+                f"context={self.context!r}; allowed are 'none', 'list', 'files' or patterns of files, such as ['*.py']"
+            )
         for verifier in self.verifiers:
             if not hasattr(verifier, "judge"):
                 raise UsageError(f"{verifier!r} is no verifier; decorate the function with @branchwise.verifier")

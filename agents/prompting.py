@@ -58,13 +58,17 @@ class Prompter:
         return fill("task", task=self.task.prompt, files=self._files(), feedback=feedback)
 
     def _files(self) -> str:
-        if not self.files or self.agent.context == "none":
+        context = self.agent.context
+        if not self.files or context == "none":
             return ""
-        if self.agent.context == "list":
+        if context == "list":
             return "Files:\n" + "\n".join(sorted(self.files))
+        patterns = None if context == "files" else context
         shown: list[str] = []
         room = FILES_LIMIT_CHARS
         for path, text in sorted(self.files.items()):
+            if patterns is not None and not any(_matches(path, pattern) for pattern in patterns):
+                continue
             if len(text) > room:
                 shown.append(f"{path} (not shown, {len(text)} characters; read it)")
                 continue

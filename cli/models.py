@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
-import threading
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -20,7 +19,7 @@ from ..core.errors import CatalogError
 from ..core.types import JSON
 from ..models import catalog
 from ..models.catalog import Entry
-from ..models.engine import EngineFailed, EngineSettings, load
+from ..models.engine import EngineFailed, EngineSettings, serving
 from ..models.lease import check
 from ..models.partial import Progress as PullProgress
 from ..models.pull import pull as bring
@@ -106,25 +105,19 @@ def serve(
     settings = EngineSettings(str(path), path.stem if is_path else name, parallel=parallel, context_tokens=context)
     check(settings)
     try:
-        server, address = load(settings, port=port)
+        asyncio.run(_serve(settings, port, as_json=as_json))
     except EngineFailed as error:
-        raise CatalogError(f"{error}; is port {port} taken? --port 0 takes a free one") from error
-    if as_json:
-        print(json.dumps(asdict(address)), flush=True)
-    else:
-        print(f"{name} is served at {address.base_url}\nAPI key: {address.api_key}\nstop with Ctrl-C", flush=True)
-    _until_stopped()
-    del server
+        raise CatalogError(str(error)) from error
 
 
-def _until_stopped() -> None:
-    """Wait for Ctrl-C or a SIGTERM."""
-    stopped = threading.Event()
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        stopped.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    while not stopped.wait(0.5):
-        pass
+async def _serve(settings: EngineSettings, port: int, *, as_json: bool) -> None:
+    async with serving(settings, port=port) as address:
+        if as_json:
+            print(json.dumps(asdict(address)), flush=True)
+        else:
+            print(f"{settings.alias} is served at {address.base_url}", flush=True)
+            print(f"API key: {address.api_key}\nstop with Ctrl-C", flush=True)
+        stopped = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        await stopped.wait()

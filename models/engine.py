@@ -14,17 +14,21 @@ import json
 import os
 import secrets
 import socket
-import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import psutil
 
 from ..core.errors import UsageError
+from .router import SLOT_FILES, Router
 
 FIRST_LEASE_SECONDS = 30.0
 """An engine that nobody has taken a lease on for so long after its start has been forgotten."""
+
+KEPT_LIMIT_BYTES = 2 << 30
+"""Memory for states of prompts that were read, at most; a quarter of what is free if that is less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,49 +74,85 @@ def usable_cores() -> int:
     return max(1, min(psutil.cpu_count(logical=False) or allowed, allowed))
 
 
-def load(settings: EngineSettings, *, port: int = 0) -> tuple[Any, Address]:
-    """Load the model and start serving it on the loopback interface; blocks for seconds.
-
-    Args:
-        settings: what to serve.
-        port: 0 takes a free one.
+def load(settings: EngineSettings, api_key: str) -> Any:
+    """Load the model and start llama.cpp's server on a free port of the loopback interface; blocks for seconds.
 
     Returns:
-        The server, which serves as long as it is referred to, and its address.
+        The server, which serves as long as it is referred to.
 
     Raises:
-        EngineFailed: the package is missing, or the model or the port cannot be used.
+        EngineFailed: the package is missing, or the model cannot be used.
     """
+    # Threads that wait for each other sleep instead of spinning: with the cores shared, by programs in sandboxes for
+    # example, spinning made sampling 28 times slower. Read when the library is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         llama: Any = importlib.import_module("xllamacpp")  # has no type information
     except ImportError as error:
         raise EngineFailed(
             f"the embedded engine is not installed ({error}); run: pip install 'branchwise[embedded]'"
         ) from error
-    key = secrets.token_urlsafe(32)
     parameters: Any = llama.CommonParams()
     parameters.model.path = settings.model_path
     parameters.model_alias = {settings.alias}
-    parameters.port = port
     parameters.hostnames = ["127.0.0.1"]
-    parameters.api_keys = [key]
+    parameters.port = 0
+    parameters.api_keys = [api_key]
     parameters.n_parallel = settings.parallel
-    # One pool of cells for all slots: a slot that needs little leaves its share to the others.
+    # Each slot has cells of its own: a shared pool makes every token look at the other slots' cells too, which cost 12 %.
     parameters.n_ctx = settings.context_tokens * settings.parallel
-    parameters.kv_unified = True
+    parameters.kv_unified = False
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = settings.threads or usable_cores()
     parameters.n_threads_http = max(8, 2 * settings.parallel + 4)
     parameters.endpoint_metrics = parameters.endpoint_slots = True
+    # The router keeps states; llama.cpp's own cache would hold each of them once more, and only ever in one slot.
+    parameters.slot_save_path = SLOT_FILES
+    parameters.cache_ram_mib = 0
+    parameters.cache_idle_slots = False
     parameters.ui = False
     parameters.offline = True
-    parameters.verbosity = 2  # warnings and errors
+    parameters.verbosity = 1  # errors
     try:
-        server: Any = llama.Server(parameters)
+        return llama.Server(parameters)
     except RuntimeError as error:
         raise EngineFailed(f"llama.cpp could not serve {settings.model_path}: {error}") from error
-    return server, Address(
-        f"{server.listening_address}/v1", key, settings.parallel, settings.context_tokens, os.getpid()
-    )
+
+
+@asynccontextmanager
+async def serving(settings: EngineSettings, *, port: int = 0) -> AsyncGenerator[Address]:
+    """Serve a model within the block.
+
+    Args:
+        settings: what to serve.
+        port: 0 takes a free one.
+
+    Raises:
+        EngineFailed: the model or the port cannot be used.
+    """
+    key = secrets.token_urlsafe(32)
+    _require_port(port)
+    engine = load(settings, key)
+    memory = min(KEPT_LIMIT_BYTES, psutil.virtual_memory().available // 4)
+    router = Router(engine.listening_address, key, slots=settings.parallel, limit_bytes=memory, port=port)
+    await router.start()
+    try:
+        url = f"http://127.0.0.1:{router.port}/v1"
+        yield Address(url, key, settings.parallel, settings.context_tokens, os.getpid())
+    finally:
+        await router.close()
+        del engine
+
+
+def _require_port(port: int) -> None:
+    """Find out before the model is loaded whether the port can be had."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise EngineFailed(
+                f"cannot listen on 127.0.0.1:{port}: {error.strerror}; port 0 takes a free one"
+            ) from error
 
 
 class Leases:
@@ -150,14 +190,24 @@ class Leases:
         self._clock = asyncio.get_running_loop().call_later(seconds, self.over.set)
 
 
-async def _serve(listener: socket.socket, greeting: dict[str, Any], linger_seconds: float) -> None:
+async def _serve(settings: EngineSettings, listener: socket.socket, linger_seconds: float) -> None:
+    """Serve until the last lease is given back; where it cannot, tell why to those who wait."""
+    try:
+        async with serving(settings) as address:
+            await _lease_out(listener, asdict(address), linger_seconds)
+    except EngineFailed as error:
+        await _lease_out(listener, {"error": str(error)}, 0.0)
+
+
+async def _lease_out(listener: socket.socket, greeting: dict[str, Any], linger_seconds: float) -> None:
     leases = Leases(json.dumps(greeting).encode() + b"\n", linger_seconds)
-    server = await asyncio.start_unix_server(leases.hold, sock=listener)
-    await leases.over.wait()
-    server.close()
+    async with await asyncio.start_unix_server(leases.hold, sock=listener):
+        await leases.over.wait()
+        # At once: nothing has to be finished or saved, and the kernel takes sockets, memory and threads.
+        os._exit(0)
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Serve until the last lease is given back."""
     parser = argparse.ArgumentParser(prog="python -m branchwise.models.engine")
     parser.add_argument("--settings", required=True, help="EngineSettings as JSON")
@@ -165,16 +215,7 @@ def main() -> NoReturn:
     parser.add_argument("--linger-seconds", type=float, default=1.0)
     arguments = parser.parse_args()
     listener = socket.socket(fileno=arguments.listener)
-    socket_path = Path(listener.getsockname())
-    try:
-        server, address = load(EngineSettings(**json.loads(arguments.settings)))
-        greeting: dict[str, Any] = asdict(address)
-    except EngineFailed as error:
-        server, greeting = None, {"error": str(error)}
-    asyncio.run(_serve(listener, greeting, arguments.linger_seconds if server is not None else 0.0))
-    socket_path.unlink(missing_ok=True)
-    sys.stderr.flush()
-    os._exit(0)  # at once: the engine's threads have nothing to finish, and its destructors take time
+    asyncio.run(_serve(EngineSettings(**json.loads(arguments.settings)), listener, arguments.linger_seconds))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ hands it to the new engine, so that the engine is never without a lease from its
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import hashlib
 import importlib.util
@@ -20,7 +21,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,6 +29,7 @@ import psutil
 from ..core.errors import CatalogError, ModelUnavailable, UsageError
 from ..core.keys import canonical_json
 from ..core.settings import home
+from ..core.types import JSON
 from .engine import Address, EngineSettings
 
 DEFAULT_LINGER_SECONDS = 1.0
@@ -96,31 +97,49 @@ async def take(settings: EngineSettings, *, linger_seconds: float = DEFAULT_LING
     check(settings)
     folder, name = _runtime_folder(), _engine_name(settings)
     log = home() / "engines" / f"{name}.log"
-    connection = _connect(folder / f"{name}.sock")
-    if connection is None:
-        connection = await asyncio.to_thread(_start_once, settings, folder, name, log, linger_seconds)
     try:
-        return Lease(connection, await _greeting(connection, settings, log))
+        while (connection := _connect(folder / f"{name}.sock")) is not None:
+            with contextlib.suppress(_Ended):  # it was about to go; soon nobody will listen there
+                return await _greeted(connection)
+        return await _greeted(await asyncio.to_thread(_start_once, settings, folder, name, log, linger_seconds))
+    except _Ended as error:
+        raise ModelUnavailable(f"the embedded engine died while it loaded {settings.model_path}{_tail(log)}") from error
+    except _Refused as error:
+        raise ModelUnavailable(f"the embedded engine did not start: {error}{_tail(log)}") from error
+
+
+class _Ended(Exception):
+    """The engine went away before it had said anything."""
+
+
+class _Refused(Exception):
+    """The engine cannot serve the model."""
+
+
+async def _greeted(connection: socket.socket) -> Lease:
+    """Wait for the engine's first line, which comes when the model is loaded; close the connection if none comes."""
+    try:
+        greeting = await _first_line(connection)
+        if "error" in greeting:
+            raise _Refused(greeting["error"])  # noqa: TRY301 - closes the connection like every failure
+        return Lease(connection, Address(**greeting))
     except BaseException:
         connection.close()
         raise
 
 
-async def _greeting(connection: socket.socket, settings: EngineSettings, log: Path) -> Address:
-    """Wait for the engine's first line, which comes when the model is loaded."""
+async def _first_line(connection: socket.socket) -> dict[str, JSON]:
     loop, line = asyncio.get_running_loop(), b""
-    try:
-        while not line.endswith(b"\n"):
+    while not line.endswith(b"\n"):
+        try:
             piece = await loop.sock_recv(connection, 4096)
-            if not piece:
-                raise ModelUnavailable(f"the embedded engine died while it loaded {settings.model_path}{_tail(log)}")
-            line += piece
-    except ConnectionError as error:
-        raise ModelUnavailable(f"the embedded engine died while it loaded {settings.model_path}{_tail(log)}") from error
-    greeting = json.loads(line)
-    if "error" in greeting:
-        raise ModelUnavailable(f"the embedded engine did not start: {greeting['error']}{_tail(log)}")
-    return Address(**greeting)
+        except ConnectionError as error:
+            raise _Ended from error
+        if not piece:
+            raise _Ended
+        line += piece
+    greeting: dict[str, JSON] = json.loads(line)
+    return greeting
 
 
 def _tail(log: Path) -> str:
@@ -191,7 +210,7 @@ def _connect(path: Path) -> socket.socket | None:
     return connection
 
 
-@contextmanager
+@contextlib.contextmanager
 def _locked(path: Path) -> Generator[None]:
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -94,9 +94,9 @@ class RunStore:
         run = Run(self.folder / record.run_id)
         try:
             run.folder.mkdir(parents=True)
-            run.save(record)
         except OSError as error:
-            raise JournalError(f"cannot write the run's folder {run.folder}: {error.strerror}") from error
+            raise JournalError(f"cannot make the run's folder {run.folder}: {error.strerror}") from error
+        run.save(record)
         return run
 
     def open(self, run_id: str) -> Run:
@@ -113,11 +113,11 @@ class RunStore:
         return (exact or found)[0]
 
     def runs(self) -> list[Run]:
-        """Return all runs, the newest last."""
+        """Return all runs, the newest last, also such whose record cannot be read."""
         if not self.folder.is_dir():
             return []
         runs = [Run(path) for path in self.folder.iterdir() if (path / "run.json").is_file()]
-        return sorted(runs, key=lambda run: run.load().created)
+        return sorted(runs, key=lambda run: run.folder.name)
 
 
 class Run:
@@ -144,7 +144,7 @@ class Run:
         """
         path = self.folder / "run.json"
         try:
-            data = json.loads(path.read_text())
+            data = dict(json.loads(path.read_text()))
             if data.get("version") != JOURNAL_VERSION:
                 raise JournalVersionMismatch(
                     f"run {self.folder.name} has journal version {data.get('version')!r}, this is version "
@@ -152,14 +152,21 @@ class Run:
                 )
             return RunRecord(**data)
         except (OSError, ValueError, TypeError) as error:
-            raise JournalError(f"cannot read {path}: {error}") from error
+            raise JournalError(f"cannot read the run's record {path}: {error}") from error
 
     def save(self, record: RunRecord) -> None:
-        """Write the record, whole or not at all."""
+        """Write the record, whole or not at all.
+
+        Raises:
+            JournalError: it cannot be written.
+        """
         path = self.folder / "run.json"
         draft = path.with_name(f".run.json.{os.getpid()}")
-        draft.write_text(json.dumps(asdict(record), indent=1))
-        draft.replace(path)
+        try:
+            draft.write_text(json.dumps(asdict(record), indent=1))
+            draft.replace(path)
+        except OSError as error:
+            raise JournalError(f"cannot write the run's record {path}: {error.strerror}") from error
 
     def take_over(self, record: RunRecord) -> None:
         """Note that this process runs it now; where the last one was killed, count the time until its last sign of life."""
@@ -179,11 +186,13 @@ class Run:
         """Open the journal's database.
 
         Raises:
-            JournalError: it cannot be opened.
+            JournalError: it cannot be opened or, while it is in use, read or written.
         """
         path = self.folder / "journal.sqlite"
         async with AsyncExitStack() as stack:
             try:
+                # Tried out first: where it cannot connect aiosqlite leaves its thread behind.
+                sqlite3.connect(path).close()
                 connection = await stack.enter_async_context(aiosqlite.connect(path))
                 # A power cut may lose the last super-steps, a kill loses none: the pages are the kernel's by then.
                 await connection.execute("PRAGMA journal_mode=WAL")
@@ -192,7 +201,12 @@ class Run:
                 await saver.setup()
             except sqlite3.Error as error:
                 raise JournalError(f"cannot open the journal {path}: {error}") from error
-            yield saver
+            try:
+                yield saver
+            except sqlite3.Error as error:
+                raise JournalError(
+                    f"cannot write the journal {path}: {error}; make room, then resume the run"
+                ) from error
 
 
 @asynccontextmanager

@@ -385,7 +385,9 @@ async def run_search(
         The tree with its selected node.
     """
     config: Any = {"configurable": {"thread_id": thread}, "recursion_limit": 2**31 - 1}
-    durable: dict[str, Any] = {"durability": "async"} if graph.checkpointer else {}
+    # In step: LangGraph's "async" lets super-steps run ahead of their checkpoints, and a kill would lose finished work.
+    # Waiting costs the search nothing but a moment: what is in flight goes on.
+    durable: dict[str, Any] = {"durability": "sync"} if graph.checkpointer else {}
     go_on = partial(graph.ainvoke, config=config, context=search, **durable)
     try:
         if graph.checkpointer is not None and (await graph.aget_state(config)).next:

@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import TypeAdapter
+from pydantic_core import PydanticSerializationError
 
 from ..core.budget import Ledger
 from ..core.errors import JournalError, ToolError, UsageError
@@ -63,7 +66,7 @@ class CallLog:
     def spent(self) -> Usage:
         """What all calls cost so far, unsettled ones at their reservation."""
         total = NO_USAGE
-        for (usage,) in self._db.execute("SELECT usage FROM spending"):
+        for (usage,) in self._rows("SELECT usage FROM spending"):
             total += _USAGE.validate_json(usage)
         return total
 
@@ -71,7 +74,7 @@ class CallLog:
         """Settle the calls that an ended process left open, at their reservation; return the sum."""
         lost = NO_USAGE
         with self._transaction():
-            for row, usage in self._db.execute("SELECT id, usage FROM spending WHERE settled = 0").fetchall():
+            for row, usage in self._rows("SELECT id, usage FROM spending WHERE settled = 0"):
                 reserved = _USAGE.validate_json(usage)
                 cost = replace(
                     reserved,
@@ -84,11 +87,10 @@ class CallLog:
 
     def reply(self, key: str) -> ModelResponse | None:
         """Return what a finished call replied."""
-        row = self._db.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            return None
-        self.replayed += 1
-        return _REPLY.validate_json(row[0])
+        for (reply,) in self._rows("SELECT reply FROM replies WHERE key = ?", key):
+            self.replayed += 1
+            return _REPLY.validate_json(reply)
+        return None
 
     def enter(self, key: str, reserved: Usage) -> int:
         """Enter a call that is about to be made; return its number."""
@@ -101,13 +103,11 @@ class CallLog:
 
     def settle(self, number: int, key: str, usage: Usage, reply: ModelResponse | None) -> None:
         """Record what a call cost and, where it finished, its reply."""
+        text = None if reply is None else _text(reply)
         with self._transaction():
             self._db.execute("UPDATE spending SET settled = 1, usage = ? WHERE id = ?", (_dump(usage), number))
-            if reply is not None:
-                self._db.execute(
-                    "INSERT OR REPLACE INTO replies VALUES (?, ?)",
-                    (key, _REPLY.dump_json(reply, exclude_defaults=True).decode()),
-                )
+            if text is not None:
+                self._db.execute("INSERT OR REPLACE INTO replies VALUES (?, ?)", (key, text))
 
     def begin_effect(self, key: str) -> str | None:
         """Enter an external effect that is about to happen; return what it returned where it happened already.
@@ -115,25 +115,40 @@ class CallLog:
         Raises:
             ToolError: a process that died had begun it: whether it happened is unknown, so it is not done again.
         """
-        row = self._db.execute("SELECT result FROM effects WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            with self._transaction():
-                self._db.execute("INSERT INTO effects VALUES (?, NULL)", (key,))
-            return None
-        if row[0] is None:
-            raise ToolError(
-                "this action was begun before the run was interrupted; whether it took effect is unknown and it is not "
-                "repeated. Find out by other means, then go on"
-            )
-        return str(row[0])
+        for (result,) in self._rows("SELECT result FROM effects WHERE key = ?", key):
+            if result is None:
+                raise ToolError(
+                    "this action was begun before the run was interrupted; whether it took effect is unknown and it is "
+                    "not repeated. Find out by other means, then go on"
+                )
+            return str(result)
+        with self._transaction():
+            self._db.execute("INSERT INTO effects VALUES (?, NULL)", (key,))
+        return None
 
     def end_effect(self, key: str, result: str) -> None:
         """Enter what an external effect returned."""
         with self._transaction():
             self._db.execute("UPDATE effects SET result = ? WHERE key = ?", (result, key))
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._db, self.path)
+    def _rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+        try:
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise JournalError(f"cannot read the log of model calls {self.path}: {error}") from error
+
+    @contextmanager
+    def _transaction(self) -> Generator[None]:
+        """All or nothing; SQLite's errors become `JournalError`."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise JournalError(f"cannot write the log of model calls {self.path}: {error}") from error
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the database."""
@@ -146,23 +161,12 @@ class CallLog:
         self.close()
 
 
-class _Transaction:
-    """BEGIN on entry, COMMIT on leaving, ROLLBACK on an error; SQLite's errors become `JournalError`."""
-
-    def __init__(self, db: sqlite3.Connection, path: Path | str) -> None:
-        self._db = db
-        self._path = path
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        try:
-            self._db.execute("ROLLBACK" if error else "COMMIT")
-        except sqlite3.Error as failure:
-            raise JournalError(f"cannot write the log of model calls {self._path}: {failure}") from failure
-        if isinstance(error, sqlite3.Error):
-            raise JournalError(f"cannot write the log of model calls {self._path}: {error}") from error
+def _text(reply: ModelResponse) -> str | None:
+    """The reply as JSON; None where it holds half a surrogate pair, which no UTF-8 text can: it is not kept."""
+    try:
+        return _REPLY.dump_json(reply, exclude_defaults=True).decode()
+    except PydanticSerializationError:
+        return None
 
 
 def _dump(usage: Usage) -> str:

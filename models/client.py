@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx2
@@ -19,7 +18,6 @@ from ..core.protocols import Meter
 from ..core.types import ModelRequest, ModelResponse, Usage
 from .counting import TokenCounter, upper_bound
 from .failures import served, translate
-from .siblings import Siblings
 from .wire import Dialect, Reply, request_json
 
 OPENAI_HOST = "api.openai.com"
@@ -113,7 +111,6 @@ class HttpModel:
         self._api = openai.AsyncOpenAI(
             api_key=api_key, base_url=self.base_url, max_retries=0, http_client=self._http, timeout=self._http.timeout
         )
-        self._siblings = Siblings(self._stream, slots) if dialect == "llama.cpp" and slots > 1 else None
         self._counter = TokenCounter(
             self._http,
             self.base_url.removesuffix("/v1"),
@@ -138,10 +135,7 @@ class HttpModel:
         meter.prompt_tokens = meter.prompt_tokens or self._counter.known(request) or upper_bound(request)
         reply = Reply(meter)
         try:
-            if self._siblings is not None:
-                await self._siblings.stream(request, reply)
-            else:
-                await self._stream(request, 1, reply.take)
+            await self._stream(request, reply)
         except openai.APIError as error:
             if not served(error) and not meter.completion_tokens:
                 meter.prompt_tokens = meter.cached_tokens = 0
@@ -153,12 +147,10 @@ class HttpModel:
         meter.finished = True
         return reply.finished(request)
 
-    async def _stream(self, request: ModelRequest, n: int, take: Callable[[object], bool]) -> None:
-        """Take in the stream of `n` choices until it ends; close it whatever happens."""
+    async def _stream(self, request: ModelRequest, reply: Reply) -> None:
+        """Take in the stream until it ends; close it whatever happens."""
         loop, times = asyncio.get_running_loop(), self._timeouts
         body = request_json(self._model, request, self._dialect, limit_field=self._limit_field)
-        if n > 1:
-            body["n"] = n
         begun = False
         try:
             async with asyncio.timeout(times.first_token_seconds) as clock:
@@ -168,7 +160,7 @@ class HttpModel:
                 )
                 try:
                     async for chunk in stream:
-                        if take(chunk):
+                        if reply.take(chunk):
                             begun = True
                             clock.reschedule(loop.time() + times.between_tokens_seconds)
                 finally:

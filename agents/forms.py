@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ..core.types import JSON, Message, ModelRequest, ModelResponse, Observation, Sampling, Step, ToolCall, ToolSpec
+from ..tools.workspace import EXISTING_FILE
 
 THOUGHT_LIMIT_CHARS = 300
 """Longest `thought` that the JSON form admits; small models ramble without a limit."""
@@ -139,6 +140,25 @@ def _option(name: str, arguments: dict[str, JSON]) -> dict[str, JSON]:
         "required": ["thought", "tool", "args"],
         "additionalProperties": False,
     }
+
+
+def names_file(spec: ToolSpec) -> bool:
+    """Whether one of a tool's arguments names a file that must exist."""
+    properties: dict[str, JSON] = spec.parameters.get("properties", {})
+    return any(schema.get("format") == EXISTING_FILE for schema in properties.values())
+
+
+def name_files(spec: ToolSpec, files: Sequence[str]) -> ToolSpec:
+    """Return a tool's spec with its file arguments narrowed to `files`, or, where there are none, only rid of their mark.
+
+    A small model that must choose from a list cannot name a file that is not there.
+    """
+    properties: dict[str, JSON] = dict(spec.parameters.get("properties", {}))
+    for name, schema in properties.items():
+        if schema.get("format") == EXISTING_FILE:
+            plain = {key: value for key, value in schema.items() if key != "format"}
+            properties[name] = {**plain, "enum": list(files)} if files else plain
+    return replace(spec, parameters={**spec.parameters, "properties": properties})
 
 
 def describe(tools: Sequence[ToolSpec]) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..core.tree import TreeView
 from ..core.types import Message, Node, NodeId, Task, ToolSpec
 from .agent import Agent
-from .forms import Form, JsonForm, describe
+from .forms import Form, JsonForm, NativeForm, describe, name_files, names_file
 from .prompts import fill
 
 FILES_LIMIT_CHARS = 24_000
@@ -28,15 +29,25 @@ class Prompter:
         agent: whose instructions and context setting are used.
         task: the task.
         form: the form of a turn.
-        specs: the tools.
         files: the task's files that are text, by path.
     """
 
     agent: Agent
     task: Task
     form: Form
-    specs: Sequence[ToolSpec]
     files: Mapping[str, str]
+
+    @cached_property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """The tools as the model is told of them.
+
+        Where the form is enforced and no tool can make files, arguments that name a file admit those shown only.
+        """
+        tools = self.agent.toolbox
+        specs = [tool.spec for tool in tools]
+        makes_files = any(tool.effects == "sandbox" and not names_file(tool.spec) for tool in tools)
+        offered = [] if makes_files or isinstance(self.form, NativeForm) else self._shown()
+        return tuple(name_files(spec, offered) for spec in specs)
 
     def messages(self, path: Sequence[Node], view: TreeView) -> list[Message]:
         """Return the messages for the turn after `path`."""
@@ -63,18 +74,23 @@ class Prompter:
             return ""
         if context == "list":
             return "Files:\n" + "\n".join(sorted(self.files))
-        patterns = None if context == "files" else context
         shown: list[str] = []
         room = FILES_LIMIT_CHARS
-        for path, text in sorted(self.files.items()):
-            if patterns is not None and not any(_matches(path, pattern) for pattern in patterns):
-                continue
+        for path in self._shown():
+            text = self.files[path]
             if len(text) > room:
                 shown.append(f"{path} (not shown, {len(text)} characters; read it)")
                 continue
             room -= len(text)
             shown.append(f"{path}:\n```\n{text.rstrip()}\n```")
         return "\n\n".join(shown)
+
+
+    def _shown(self) -> list[str]:
+        """Paths of the files that the first message is about."""
+        context = self.agent.context
+        patterns = None if isinstance(context, str) else context
+        return [path for path in sorted(self.files) if patterns is None or any(_matches(path, p) for p in patterns)]
 
 
 def _matches(path: str, pattern: str) -> bool:

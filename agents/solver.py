@@ -106,8 +106,8 @@ class Solver:
         return Node(NodeId(work.id), parent.id, step, env_ref, parent.depth + 1, bill.usage, answer=turn.answer)
 
     async def _turn(self, work: Expand, path: Sequence[Node], tree: Tree, bill: Bill) -> Turn:
-        specs = [tool.spec for tool in self.agent.toolbox]
-        request = self.form.request(self.prompter.messages(path, tree), specs, self._sampling(work))
+        messages = self.prompter.messages(path, tree)
+        request = self.form.request(messages, self.prompter.specs, self._sampling(work))
         meter = Meter()
         try:
             response = await self.model.generate(request, meter)

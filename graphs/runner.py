@@ -136,7 +136,7 @@ class LocalRunner:
         """Return the prompts of the first step. Reads the task's files; starts neither model nor sandbox."""
         form = _form(agent, native=agent.form == "native")
         files = {} if (folder := _folder(task)) is None else _host_texts(folder)
-        prompter = Prompter(agent, task, form, [tool.spec for tool in agent.toolbox], files)
+        prompter = Prompter(agent, task, form, files)
         tree = Tree(Node(ROOT, None, None))
         request = form.request(prompter.messages([tree.root], tree), prompter.specs, agent.sampling)
         parts = [f"--- {message.role} ---\n{message.content}" for message in request.messages]
@@ -237,9 +237,7 @@ class LocalRunner:
             ledger = Ledger(budget, elapsed_seconds=record.elapsed_seconds)
             accounted = Accounted(model, ledger, log, asyncio.Semaphore(agent.slots or model.slots))
             form = _form(agent, native=model.native_tools)
-            prompter = Prompter(
-                agent, task, form, [t.spec for t in agent.toolbox], await _texts(sandboxes, record.root_ref, agent)
-            )
+            prompter = Prompter(agent, task, form, await _texts(sandboxes, record.root_ref, agent))
             solver = Solver(agent, task, Retrying(accounted), prompter, form, ledger, sandboxes, log, record.seed)
             slots = agent.slots or model.slots
             search = Search(

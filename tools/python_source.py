@@ -8,13 +8,13 @@ import textwrap
 from ..core.errors import ToolError
 from ..core.protocols import Context
 from .tool import tool
-from .workspace import read_text
+from .workspace import ExistingFile, read_text
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 @tool(name="rewrite", effects="sandbox")
-async def rewrite(ctx: Context, path: str, name: str, code: str) -> str:
+async def rewrite(ctx: Context, path: ExistingFile, name: str, code: str) -> str:
     """Replace a function, method or class of a Python file by new code.
 
     Args:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import difflib
+from typing import Annotated
+
+from pydantic import Field
 
 from ..core.errors import ToolError
 from ..core.protocols import Context
 from .tool import Toolset, tool
+
+
+EXISTING_FILE = "existing-file"
+"""Format, in a tool's schema, of an argument that names a file of the task; a form that is enforced offers those files only."""
+
+ExistingFile = Annotated[str, Field(json_schema_extra={"format": EXISTING_FILE})]
 
 
 @tool(name="list", effects="pure")
@@ -16,7 +25,7 @@ async def list_files(ctx: Context) -> str:
 
 
 @tool(name="read", effects="pure")
-async def read_file(ctx: Context, path: str, first_line: int = 1, last_line: int | None = None) -> str:
+async def read_file(ctx: Context, path: ExistingFile, first_line: int = 1, last_line: int | None = None) -> str:
     """Read a file, or some of its lines.
 
     Args:
@@ -41,7 +50,7 @@ async def write_file(ctx: Context, path: str, content: str) -> str:
 
 
 @tool(name="replace", effects="sandbox")
-async def replace_text(ctx: Context, path: str, old: str, new: str) -> str:
+async def replace_text(ctx: Context, path: ExistingFile, old: str, new: str) -> str:
     """Replace a piece of a file's text by another. The piece must occur exactly once.
 
     Args:

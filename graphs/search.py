@@ -94,6 +94,8 @@ class Search:
     listener: Callable[[Sequence[Event], Tree], None] = lambda _events, _tree: None
     replayed: Callable[[Tree], None] = lambda _tree: None
     resumed: Resumed | None = None
+    journaled: bool = field(default=True, init=False)
+    """Whether anything stores the events; set by `run_search`."""
     tree: Tree = field(init=False)
     _tasks: dict[WorkId, asyncio.Task[Event]] = field(default_factory=dict[WorkId, asyncio.Task[Event]], init=False)
     _expanding: int = field(default=0, init=False)
@@ -358,7 +360,7 @@ async def _drive(state: SearchState, runtime: Runtime[Search]) -> dict[str, Any]
     search = runtime.context
     events = await search.step(lambda: events_of(state))
     update: dict[str, Any] = {"phase": "done" if search.tree.stopped is not None else "search"}
-    if events:
+    if events and search.journaled:
         update["journal"] = [encode(events)]
     return update
 
@@ -389,6 +391,7 @@ async def run_search(
     # Waiting costs the search nothing but a moment: what is in flight goes on.
     durable: dict[str, Any] = {"durability": "sync"} if graph.checkpointer else {}
     go_on = partial(graph.ainvoke, config=config, context=search, **durable)
+    search.journaled = graph.checkpointer is not None
     try:
         if graph.checkpointer is not None and (await graph.aget_state(config)).next:
             # None lets LangGraph finish the super-step in which an earlier process was killed.

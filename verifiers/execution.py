@@ -11,7 +11,8 @@ from ..core.errors import UsageError
 from ..core.protocols import Candidate, Environment
 from ..core.types import ExecResult, Semantics, Verdict
 
-FEEDBACK_LIMIT_CHARS = 1_600
+FEEDBACK_LIMIT_CHARS = 1_500
+SHOWN_FAILURES = 3
 
 PROTECTED = (
     "test_*.py",
@@ -99,6 +100,7 @@ class Tests:
 
 
 _PYTEST = re.compile(r"(\d+) (passed|failed|errors?|xfailed|xpassed)\b")
+_HEADING = re.compile(r"^_{3,} (.+?) _{3,}$", re.MULTILINE)
 _RAN = re.compile(r"^Ran (\d+) tests?", re.MULTILINE)
 _UNITTEST = re.compile(r"(failures|errors)=(\d+)")
 
@@ -126,11 +128,36 @@ def _feedback(result: ExecResult, passed: int, total: int | None, *, accepted: b
         return head if total else "passed"
     if result.timed_out:
         head = f"stopped after {result.seconds:.0f} s"
-    output = (result.stdout + "\n" + result.stderr).strip()
-    body = "\n".join(line for line in output.splitlines() if not _noise(line))
-    if len(body) > FEEDBACK_LIMIT_CHARS:
-        body = body[: FEEDBACK_LIMIT_CHARS // 2] + "\n[...]\n" + body[-FEEDBACK_LIMIT_CHARS // 2 :]
-    return f"{head}\n{body}"
+    return f"{head}\n{_failures((result.stdout + chr(10) + result.stderr).strip())}"
+
+
+def _failures(output: str) -> str:
+    """Return what a reader needs of a failed run: pytest's first few failures and the names of the rest, else the output.
+
+    Every failure at length would bury the first, which usually tells enough, and costs a model more than it helps.
+    """
+    headings = list(_HEADING.finditer(output))
+    if not headings:
+        return _cut("\n".join(line for line in output.splitlines() if not _noise(line)), FEEDBACK_LIMIT_CHARS)
+    ends = [*(heading.start() for heading in headings[1:]), len(output)]
+    sections = [
+        f"{heading.group(1)}:\n{_section(output[heading.end() : end])}"
+        for heading, end in zip(headings[:SHOWN_FAILURES], ends, strict=False)
+    ]
+    rest = [heading.group(1) for heading in headings[SHOWN_FAILURES:]]
+    if rest:
+        sections.append(f"These fail too: {_cut(', '.join(rest), 300)}")
+    return "\n\n".join(sections)
+
+
+def _section(text: str) -> str:
+    body = text.partition("\n====")[0]
+    lines = [line for line in body.splitlines() if not _noise(line) and line.rstrip() != "E"]
+    return _cut("\n".join(lines), FEEDBACK_LIMIT_CHARS // SHOWN_FAILURES)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit * 2 // 3]}\n[...]\n{text[-limit // 3 :]}"
 
 
 def _noise(line: str) -> bool:

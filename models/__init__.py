@@ -3,6 +3,7 @@
 from .client import HttpModel, Price, Timeouts
 from .embedded import EmbeddedModel
 from .engine import EngineSettings
+from .recorded import RecordedModel
 from .registry import connect
 from .retry import Retrying, RetryPolicy
 
@@ -11,6 +12,7 @@ __all__ = [
     "EngineSettings",
     "HttpModel",
     "Price",
+    "RecordedModel",
     "RetryPolicy",
     "Retrying",
     "Timeouts",

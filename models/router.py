@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import secrets
 from collections import Counter
 from collections.abc import Generator
@@ -33,6 +34,9 @@ SLOT_FILES = "/proc/self/fd/"
 """llama.cpp's folder of saved states: it opens our anonymous memory files by number, and they vanish with the process."""
 
 _FOREIGN_HEADERS = frozenset({"host", "content-length", "connection", "accept-encoding"})
+
+_CACHED = re.compile(rb'("cached_tokens":|"cache_n":)(\d+)')
+"""Where llama.cpp reports cached tokens, in its own spelling of JSON."""
 
 
 class Router:
@@ -124,11 +128,11 @@ class Router:
                     await self._save(slot, held)
                 if plan.restore is not None:
                     await self._restore(slot, plan.restore)
-                if len(text) - plan.covered > WORTHWHILE_CHARS:
-                    await self._read(slot, body, text)
+                fresh = len(text) - plan.covered > WORTHWHILE_CHARS
+                read_tokens = await self._read(slot, body, text) if fresh else 0
             slot.text = text
-            pinned = {**body, "id_slot": slot.number, "cache_prompt": True}
-            slot.text += await self._forward(request, json.dumps(pinned).encode(), exchange)
+            pinned = json.dumps({**body, "id_slot": slot.number, "cache_prompt": True}).encode()
+            slot.text += await self._forward(request, pinned, exchange, read_tokens)
         finally:
             slot.busy = False
             self._free.release()
@@ -166,13 +170,19 @@ class Router:
             del self._being_read[text]
             done.set()
 
-    async def _read(self, slot: Slot, body: dict[str, JSON], text: str) -> None:
-        """Have the prompt read into the slot and keep the slot's state. A refusal is left to the real request."""
+    async def _read(self, slot: Slot, body: dict[str, JSON], text: str) -> int:
+        """Have the prompt read into the slot and keep the slot's state; return the tokens that had to be read.
+
+        A refusal is left to the real request.
+        """
         self.counts["reads"] += 1
         reading = {**_prompt_fields(body), "max_tokens": 1, "id_slot": slot.number, "cache_prompt": True}
         answer = await self._engine.post("/v1/chat/completions", json=reading)
-        if answer.status_code == HTTPStatus.OK:
-            await self._save(slot, text)
+        if answer.status_code != HTTPStatus.OK:
+            return 0
+        await self._save(slot, text)
+        usage = answer.json()["usage"]
+        return int(usage["prompt_tokens"]) - int(usage["prompt_tokens_details"]["cached_tokens"])
 
     async def _save(self, slot: Slot, text: str) -> None:
         descriptor = os.memfd_create("branchwise-prefix")
@@ -198,23 +208,40 @@ class Router:
 
     # --- passing through ----------------------------------------------------------------------------------------------
 
-    async def _forward(self, request: Request, body: bytes, exchange: Exchange) -> str:
-        """Send a request to the engine and its answer back, piece by piece; return the text of a chat reply."""
+    async def _forward(self, request: Request, body: bytes, exchange: Exchange, read_tokens: int = 0) -> str:
+        """Send a request to the engine and its answer back as it comes; return the text of a chat reply.
+
+        Args:
+            request: what came.
+            body: what to send instead of its body.
+            exchange: where the answer goes.
+            read_tokens: prompt tokens that were read for this request beforehand; the engine reports them as cached, the
+                caller is told the truth.
+        """
         headers = {name: value for name, value in request.headers.items() if name not in _FOREIGN_HEADERS}
         said: list[str] = []
         rest = b""
         async with self._engine.stream(request.method, request.path, content=body, headers=headers) as answer:
             kind = answer.headers.get("content-type", "application/json")
             if not kind.startswith("text/event-stream"):
-                exchange.send(answer.status_code, await answer.aread(), {"Content-Type": kind})
+                whole = _with_true_counts(await answer.aread(), read_tokens)
+                exchange.send(answer.status_code, whole, {"Content-Type": kind})
                 return ""
             exchange.start_stream(kind, answer.status_code)
             async for piece in answer.aiter_bytes():
-                exchange.write(piece)
                 *lines, rest = (rest + piece).split(b"\n")
+                exchange.write(b"".join(_with_true_counts(line, read_tokens) + b"\n" for line in lines))
                 said += map(_said, lines)
+            exchange.write(rest)
             exchange.end()
         return "".join(said)
+
+
+def _with_true_counts(answer: bytes, read_tokens: int) -> bytes:
+    """Take the tokens that were read for this request out of its cached ones."""
+    if not read_tokens or b'"cache' not in answer:
+        return answer
+    return _CACHED.sub(lambda found: b"%b%d" % (found[1], max(0, int(found[2]) - read_tokens)), answer)
 
 
 def _prompt_fields(body: dict[str, JSON]) -> dict[str, JSON]:

@@ -1,4 +1,8 @@
-"""A tool that changes Python source by definition rather than by text: what small models manage best."""
+"""A tool that changes Python source by definition rather than by text: what small models manage best.
+
+They fail to copy the text that is to be replaced, and put code that is one JSON string on one line; a list of lines they
+get right.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +18,16 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 @tool(name="rewrite", effects="sandbox")
-async def rewrite(ctx: Context, path: ExistingFile, name: str, code: str) -> str:
+async def rewrite(ctx: Context, path: ExistingFile, name: str, lines: list[str]) -> str:
     """Replace a function, method or class of a Python file by new code.
 
     Args:
         path: path of the file
         name: name of the function or class, or Class.method
-        code: its complete new definition
+        lines: the lines of its complete new definition, each with its indentation
     """
     text = await read_text(ctx, path)
-    new = replace_definition(text, name, code)
+    new = replace_definition(text, name, "\n".join(lines))
     if new == text:
         raise ToolError(f"the new code of {name} is the same as the old; change what is wrong")
     await ctx.sandbox.write(path, new.encode())

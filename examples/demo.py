@@ -1,0 +1,135 @@
+"""The demonstration: one trajectory against search, same model, same budget, real tests.
+
+Run it with `make demo`, or `python examples/demo.py [REPO ...]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from coder import coder
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+import branchwise as bw
+from branchwise.cli.tree_view import draw
+from branchwise.models import connect
+
+REPOS = Path(__file__).parent / "repos"
+TASK = "Make the failing tests pass."
+BUDGET = bw.Budget(tokens=30_000, completion_tokens=2_000, seconds=120)
+"""For every task, with and without search."""
+
+SETTINGS = {
+    "one trajectory": replace(coder, search=None, sampling=replace(coder.sampling, temperature=0.0)),
+    "search": coder,
+}
+
+
+class Scores:
+    """The table that fills up while the demonstration runs."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+        self.results: dict[tuple[str, str], bw.Result] = {}
+        self.busy: tuple[str, str] | None = None
+
+    def __rich__(self) -> Table:
+        table = Table(title=f"{TASK}  Budget per task: {BUDGET.completion_tokens} sampled tokens, {BUDGET.seconds:.0f} s")
+        table.add_column("repository")
+        for setting in SETTINGS:
+            table.add_column(setting, justify="right")
+        for name in self.names:
+            table.add_row(name, *(self._cell(setting, name) for setting in SETTINGS))
+        table.add_section()
+        table.add_row("[bold]solved", *(f"[bold]{self.solved(setting)} of {len(self.names)}" for setting in SETTINGS))
+        table.add_row("sampled tokens", *(f"{self.total(setting, tokens=True):.0f}" for setting in SETTINGS))
+        table.add_row("seconds", *(f"{self.total(setting, tokens=False):.0f}" for setting in SETTINGS))
+        return table
+
+    def _cell(self, setting: str, name: str) -> str:
+        result = self.results.get((setting, name))
+        if result is None:
+            return "[cyan]running[/]" if self.busy == (setting, name) else ""
+        mark = "[green]✔ solved[/]" if result.accepted else f"[red]✘ {result.confidence or 0:.2f}[/]"
+        return f"{mark}  {_sampled(result):4d} tok {result.seconds:4.0f} s"
+
+    def solved(self, setting: str) -> int:
+        """How many tasks a setting solved so far."""
+        return sum(result.accepted for (done, _), result in self.results.items() if done == setting)
+
+    def total(self, setting: str, *, tokens: bool) -> float:
+        """Tokens or seconds that a setting has used so far."""
+        results = [result for (done, _), result in self.results.items() if done == setting]
+        return sum(_sampled(r) if tokens else r.seconds for r in results)
+
+
+def _sampled(result: bw.Result) -> int:
+    return result.usage.completion_tokens + result.usage.cancelled_tokens
+
+
+async def main(names: list[str], console: Console) -> int:
+    """Run every task in every setting; return the exit status."""
+    scores = Scores(names)
+    began = time.monotonic()
+    console.print("Starting the model …", style="dim")
+    model = await connect(str(coder.model))
+    with Live(scores, console=console, refresh_per_second=2) if console.is_terminal else _quiet():
+        for setting, agent in SETTINGS.items():
+            for name in names:
+                scores.busy = (setting, name)
+                result = await replace(agent, model=model).run(TASK, files=REPOS / name, budget=BUDGET, seed=1)
+                scores.results[setting, name] = result
+                if not console.is_terminal:
+                    console.print(f"{setting}, {name}: {scores._cell(setting, name)}", highlight=False)
+    await model.aclose()
+    scores.busy = None
+    if not console.is_terminal:
+        console.print(scores)
+    _show_tree(scores, console)
+    alone, search = (scores.solved(setting) for setting in SETTINGS)
+    console.print(
+        f"\nOne trajectory solved {alone} of {len(names)}, search {search} of {len(names)}, "
+        f"with the same model and the same budget per task ({time.monotonic() - began:.0f} s in all).",
+        style="bold",
+        highlight=False,
+    )
+    return 0
+
+
+def _show_tree(scores: Scores, console: Console) -> None:
+    """Print the tree of a task that only the search solved, the largest of them."""
+    won = [
+        result
+        for (setting, name), result in scores.results.items()
+        if setting == "search" and (result.accepted, scores.results["one trajectory", name].accepted) == (True, False)
+    ]
+    shown = max(won or [r for (s, _), r in scores.results.items() if s == "search"], key=lambda r: len(r.tree))
+    name = next(n for (s, n), r in scores.results.items() if r is shown)
+    console.print("\nThe tree of one search (value: share of the tests that pass):")
+    console.print(draw(shown.tree, title=name, most=40))
+    console.print(f"Look closer: branchwise view {shown.run_id}", style="dim", highlight=False)
+
+
+class _quiet:  # noqa: N801 - a null context
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    known = sorted(path.name for path in REPOS.iterdir() if path.is_dir() and path.name != "fixes")
+    parser.add_argument("repos", nargs="*", metavar="REPO", help=f"some of: {', '.join(known)}")
+    chosen = parser.parse_args().repos or known
+    if unknown := set(chosen) - set(known):
+        parser.error(f"no such repository: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    try:
+        sys.exit(asyncio.run(main(chosen, Console())))
+    except bw.BranchwiseError as error:
+        sys.exit(f"demo: {error}")

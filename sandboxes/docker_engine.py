@@ -25,6 +25,7 @@ from .owner import LABEL, OWNER_LABEL, RUN_LABEL, Owner, is_orphan
 _log = logging.getLogger(__name__)
 
 _DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
+_CONFLICT = 409
 _CALL_SECONDS = 60
 _KNOCK_SECONDS = 5
 _MUX = struct.Struct(">BxxxI")
@@ -208,14 +209,16 @@ class DockerEngine:
         return f"the engine at {self.address} could not start a sandbox: {reason}"
 
     def remove(self, number: str) -> None:
-        """Kill and remove a container; one that is gone already is fine."""
+        """Kill a container and return when it is gone; one that is gone already is fine."""
         try:
-            self._api.remove_container(number, force=True, v=True)
+            try:
+                self._api.remove_container(number, force=True, v=True)
+            except APIError as error:
+                if error.status_code != _CONFLICT:
+                    raise
+                self._api.wait(number, timeout=_CALL_SECONDS, condition="removed")  # its own removal is under way
         except NotFound:
             return
-        except APIError as error:
-            if error.status_code != 409:  # its own removal is under way
-                raise
 
     def containers(self, run_id: str | None = None) -> list[dict[str, Any]]:
         """Return what the engine lists of our containers, of one run or of all."""

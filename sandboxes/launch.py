@@ -112,7 +112,9 @@ async def start_guest(transport: Transport, *, workspace_bytes: int, place: str)
         await channel.open(_START_SECONDS)
     except (SandboxLost, OSError) as error:
         await channel.close()
-        raise SandboxStartFailed(f"the worker did not start in {place}: {error}") from error
+        said = transport.diagnosis()
+        detail = "" if said in str(error) else f" ({said})"
+        raise SandboxStartFailed(f"the worker did not start in {place}: {error}{detail}") from error
     except BaseException:
         await channel.close()
         raise

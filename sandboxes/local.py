@@ -35,6 +35,7 @@ from .rootfs_host import build, rootfs_name
 from .syscalls import program
 
 _LAST_WORDS_BYTES = 2000
+_LAST_WORDS_SECONDS = 1.0
 _DYNAMIC_UIDS = range(61184, 65520)
 """Uids that Linux distributions set aside for services without a user of their own."""
 
@@ -213,9 +214,8 @@ class PipeTransport:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
         await self._process.wait()
+        await asyncio.wait({self._listener}, timeout=_LAST_WORDS_SECONDS)
         self._listener.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._listener
 
     def diagnosis(self) -> str:
         return self._last_words.decode("utf-8", "replace").strip()

@@ -13,10 +13,12 @@ from .guest import Guest
 _log = logging.getLogger(__name__)
 
 _STARTS_AT_ONCE = 4
+_LINGER_SECONDS = 30.0
+"""How long more than `max_idle` guests are kept, in case that demand rises again."""
 
 
 class Pool:
-    """Guests that are ready. Grows with demand, keeps one spare, and at most `max_idle` when demand falls."""
+    """Guests that are ready: as many as are in demand and a spare one; `max_idle` stay when demand has fallen."""
 
     def __init__(self, make: Callable[[], Awaitable[Guest]], *, max_idle: int) -> None:
         self._make = make
@@ -27,6 +29,7 @@ class Pool:
         self._starts: set[asyncio.Task[Guest]] = set()
         self._removals: set[asyncio.Task[None]] = set()
         self._gate = asyncio.Semaphore(_STARTS_AT_ONCE)
+        self._trimming: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def warm(self) -> None:
@@ -65,9 +68,9 @@ class Pool:
         return guest
 
     def give_back(self, guest: Guest) -> None:
-        """Take a guest back, to be lent again; one that is lost or one too many is removed."""
+        """Take a guest back, to be lent again; one that is lost is removed."""
         self._lent.discard(guest)
-        if guest.lost or self._closed or (len(self._idle) >= self._max_idle and not self._waiting):
+        if guest.lost or self._closed:
             self._remove(guest)
         else:
             self._offer(guest)
@@ -80,14 +83,16 @@ class Pool:
     async def aclose(self) -> None:
         """Remove every guest, lent ones included, and wait until they are gone. Idempotent."""
         self._closed = True
+        if self._trimming is not None:
+            self._trimming.cancel()
         while self._waiting:
             ready = self._waiting.popleft()
             if not ready.done():
                 ready.set_exception(SandboxStartFailed("this supply of sandboxes was closed"))
         for start in self._starts:
             start.cancel()
-        while tasks := {*self._starts, *self._removals}:
-            await asyncio.gather(*tasks, return_exceptions=True)
+        while self._starts or self._removals:
+            await asyncio.wait({*self._starts, *self._removals})
         guests = [*self._idle, *self._lent]
         self._idle.clear()
         self._lent.clear()
@@ -100,6 +105,16 @@ class Pool:
                 ready.set_result(guest)
                 return
         self._idle.append(guest)
+        if len(self._idle) > self._max_idle and self._trimming is None:
+            self._trimming = asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._trim)
+
+    def _trim(self) -> None:
+        """Remove the guests that have been idle for longest, but for `max_idle`."""
+        self._trimming = None
+        surplus = len(self._idle) - self._max_idle
+        for guest in self._idle[: max(surplus, 0)]:
+            self._idle.remove(guest)
+            self._remove(guest)
 
     def _grow(self) -> None:
         spare = 1 if self._max_idle else 0

@@ -40,6 +40,7 @@ class Agent:
             that the server's grammar enforces (for small models), `auto` what the model is known to do well.
         context: what the first message shows of the task's files: nothing, their `list`, all `files`, or the files that one
             of some patterns matches, such as `["*.py", "src/*.py"]`; a `*` stays within its folder.
+        outline: show signatures and docstrings of Python files instead of their code.
         slots: model calls in flight at once; the endpoint's own number unless given.
     """
 
@@ -53,6 +54,7 @@ class Agent:
     sampling: Sampling = field(default_factory=Sampling)
     form: FormName = "auto"
     context: ContextSetting = "list"
+    outline: bool = False
     slots: int | None = None
 
     def __post_init__(self) -> None:

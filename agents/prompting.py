@@ -15,6 +15,7 @@ from ..core.tree import TreeView
 from ..core.types import Message, Node, NodeId, Task, ToolSpec
 from .agent import Agent
 from .forms import Form, JsonForm, NativeForm, describe, name_files, names_file
+from .outline import outline
 from .prompts import fill
 
 FILES_LIMIT_CHARS = 24_000
@@ -78,13 +79,14 @@ class Prompter:
         room = FILES_LIMIT_CHARS
         for path in self._shown():
             text = self.files[path]
+            if self.agent.outline and path.endswith(".py"):
+                text = outline(text)
             if len(text) > room:
                 shown.append(f"{path} (not shown, {len(text)} characters; read it)")
                 continue
             room -= len(text)
             shown.append(f"{path}:\n```\n{text.rstrip()}\n```")
         return "\n\n".join(shown)
-
 
     def _shown(self) -> list[str]:
         """Paths of the files that the first message is about."""

@@ -37,24 +37,42 @@ async def rewrite(ctx: Context, path: ExistingFile, name: str, lines: list[str])
 def replace_definition(text: str, name: str, code: str) -> str:
     """Return `text` with the definition called `name` replaced by `code`.
 
-    Decorators belong to a definition: they go where the new code does not repeat them. Indentation is adapted.
+    Decorators belong to a definition: they go where the new code does not repeat them. A docstring stays where the new code
+    has none. Indentation is adapted.
 
     Raises:
         ToolError: there is no such definition, or old or new text is no valid Python.
     """
     old = _find(_parse(text, "the file"), name)
     fresh = textwrap.dedent(code.expandtabs(4)).strip("\n")
-    if len(_definitions(_parse(fresh, "the new code"))) == 0:
+    defined = [node for node in _parse(fresh, "the new code").body if isinstance(node, Definition)]
+    if not defined:
         raise ToolError(
             f"the new code defines nothing; write the whole definition of {name}, beginning with def or class"
         )
     lines = text.splitlines()
+    fresh = _with_docstring(fresh, defined[0], old, lines)
     first = min([old.lineno, *(decorator.lineno for decorator in old.decorator_list)]) - 1
     assert old.end_lineno is not None
     new = textwrap.indent(fresh, " " * old.col_offset).splitlines()
     result = "\n".join([*lines[:first], *new, *lines[old.end_lineno :]]) + "\n"
     _parse(result, "the file with the new code")
     return result
+
+
+def _with_docstring(fresh: str, new: Definition, old: Definition, lines: list[str]) -> str:
+    """Return the new code with the old docstring where it has none of its own."""
+    first = old.body[0]
+    if ast.get_docstring(new) is not None or ast.get_docstring(old) is None or new.body[0].lineno == new.lineno:
+        return fresh
+    assert first.end_lineno is not None
+    kept = textwrap.dedent("\n".join(lines[first.lineno - 1 : first.end_lineno]))
+    if not kept.startswith(('"', "'", "r", "R")):
+        return fresh  # it stands on the line of its `def`
+    parts = fresh.splitlines()
+    place = new.body[0].lineno - 1
+    parts[place:place] = textwrap.indent(kept, " " * new.body[0].col_offset).splitlines()
+    return "\n".join(parts)
 
 
 def _parse(text: str, what: str) -> ast.Module:

@@ -66,6 +66,16 @@ def test_definitions_are_replaced_in_place(name: str, code: str, gone: str, ther
     assert result.endswith("last = one()\n")
 
 
+def test_a_docstring_stays_where_the_new_code_has_none() -> None:
+    """New code without a docstring keeps the old one, at its own indentation; its own goes before."""
+    source = 'def f(x):\n    """Do it.\n\n    Well.\n    """\n    return x\n'
+    assert replace_definition(source, "f", "def f(x):\n  # no\n  return 2") == (
+        'def f(x):\n  # no\n  """Do it.\n\n  Well.\n  """\n  return 2\n'
+    )
+    assert '"""Other."""' in replace_definition(source, "f", 'def f(x):\n    """Other."""\n    return 2')
+    assert "Do it" not in replace_definition(source, "f", "def f(x): return 2")
+
+
 @pytest.mark.parametrize(
     ("name", "code", "told"),
     [

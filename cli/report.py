@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.markup import escape
 from rich.syntax import Syntax
-from rich.table import Table
+from rich.table import Column, Table
 
 from ..core.errors import UsageError
 from ..core.events import encode
@@ -65,7 +65,7 @@ def list_runs(console: Console, *, as_json: bool) -> None:
             row = {"run_id": record.run_id, "agent": record.agent, "status": _status(run, record), **record.summary}
             print(json.dumps({**row, "created": record.created, "task": record.task["prompt"]}))
         return
-    table = Table("run", "agent", "status", "nodes", "tokens", "seconds", "task", box=None, header_style="bold")
+    table = Table(Column("run", no_wrap=True), "agent", "status", "nodes", "tokens", "seconds", "task", box=None, header_style="bold")
     for run, record in records:
         usage = record.summary.get("usage", {})
         table.add_row(

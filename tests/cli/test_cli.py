@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-AGENTS = '''
+AGENTS = """
 import itertools
 import json
 import branchwise as bw
@@ -50,7 +50,7 @@ coder = bw.Agent(name="coder", model=model(script), **options)
 slow = bw.Agent(name="slow", model=model(lambda request: turn(**RIGHT), 600), **options)
 talker = bw.Agent(name="talker", model=model(
     lambda request: json.dumps({"thought": "", "tool": "answer", "args": {"text": "forty-two"}})))
-'''
+"""
 
 
 class Shell:
@@ -200,8 +200,11 @@ def test_twice_ctrl_c_kills(shell: Shell, repository: Path) -> None:
         (["run", "agents.py:talker", " "], "the task is empty"),
         (["run", "agents.py:talker", "t", "--tokens", "0"], "budget tokens=0: input should be greater than 0"),
         (["run", "agents.py:talker", "t", "--search", "magic"], "no strategy is called 'magic'; there are: none,"),
-        (["run", "agents.py:talker", "t", "--search", "best-of-n:m=3"], "has no option 'm=3'; it takes n=..., depth=..."),
-        (["run", "agents.py:talker", "t", "--search", "best-of-n:n=0"], "n=0 is too small"),
+        (
+            ["run", "agents.py:talker", "t", "--search", "best-of-n:m=3"],
+            "has no option 'm=3'; it takes n=..., depth=...",
+        ),
+        (["run", "agents.py:talker", "t", "--search", "best-of-n:n=0"], "n=0 is out of range"),
         (["run", "agents.py:coder", "t", "--files", "nowhere"], "is no folder"),
         (["run", "agents.py:talker", "t", "--files", "."], "has no sandbox to put them into"),
         (["run", "nomodel.py:x", "t"], "branchwise models pull"),

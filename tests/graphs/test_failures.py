@@ -1,5 +1,7 @@
-"""What the machine is for when things go wrong: kills, faulty servers, budgets under load. The server is a fake one behind the
-real API, so that calls can be counted where they arrive."""
+"""What the machine is for when things go wrong: kills, faulty servers, budgets under load.
+
+The server is a fake one behind the real API, so that calls can be counted where they arrive.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ def containers() -> list[str]:
     """Ids of all sandboxes that exist, running or not."""
     client = docker.from_env()
     try:
-        return [c.id for c in client.containers.list(all=True, filters={"label": "branchwise.owner"}, ignore_removed=True)]
+        return [
+            c.id for c in client.containers.list(all=True, filters={"label": "branchwise.owner"}, ignore_removed=True)
+        ]
     finally:
         client.close()
 
@@ -64,8 +68,10 @@ def containers() -> list[str]:
 @pytest.mark.docker
 @pytest.mark.timeout(280)
 def test_ten_kills_cost_no_finished_call(tmp_path: Path, repository: Path) -> None:
-    """`kill -9` at ten moments of one search, resumed each time: it ends accepted as ever, no finished model call is made
-    again, at most the calls in flight are repeated, and no container is left."""
+    """`kill -9` at ten moments of one search, resumed each time: it ends accepted, as ever.
+
+    No finished model call is made again, at most the calls in flight are repeated, and no container is left.
+    """
     (tmp_path / "agent.py").write_text(textwrap.dedent(AGENT))
     before = set(containers())
     moments = random.Random(4)
@@ -75,7 +81,9 @@ def test_ten_kills_cost_no_finished_call(tmp_path: Path, repository: Path) -> No
 
         def start(*args: str) -> subprocess.Popen[str]:
             command = [sys.executable, "-m", "branchwise.cli", *args, "--json"]
-            return subprocess.Popen(command, env=env, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            return subprocess.Popen(
+                command, env=env, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
 
         process = start("run", "agent.py:coder", "repair it", "--files", str(repository), "--seed", "5")
         kills = 0
@@ -174,7 +182,11 @@ async def test_a_faulty_server_costs_branches_not_the_search(tmp_path: Path) -> 
     faults = Faults.evenly(0.10, hang_seconds=30)
     async with FakeServer(of_any_length, latency=Latency(0.005, 0.5), faults=faults) as server:
         model = await connect(
-            "openai:fake", base_url=server.base_url, api_key="none", slots=16, timeouts=Timeouts(first_token_seconds=1.0)
+            "openai:fake",
+            base_url=server.base_url,
+            api_key="none",
+            slots=16,
+            timeouts=Timeouts(first_token_seconds=1.0),
         )
         runner = LocalRunner(RunStore(tmp_path))
         items = [item async for item in runner.stream(looker(model), Task(prompt="look"), bw.Budget(nodes=200), seed=1)]

@@ -69,9 +69,7 @@ def coder(model: bw.Model, **changes: object) -> bw.Agent:
 async def test_search_finds_what_one_trajectory_misses(runner: LocalRunner, repository: Path) -> None:
     """The same model and budget: one trajectory goes wrong, the search ends with the repaired file."""
     task, budget = Task(prompt="repair it", files=str(repository)), bw.Budget(calls=6)
-    alone = await runner.run(
-        coder(mostly_wrong(4), search=bw.search.BestOfN(n=1, depth=3)), task, budget, seed=1
-    )
+    alone = await runner.run(coder(mostly_wrong(4), search=bw.search.BestOfN(n=1, depth=3)), task, budget, seed=1)
     assert not alone.accepted
     assert alone.stop_reason == "exhausted"
     result = await runner.run(coder(mostly_wrong(4)), task, budget, seed=1)
@@ -87,7 +85,9 @@ async def test_search_finds_what_one_trajectory_misses(runner: LocalRunner, repo
 async def test_the_first_prompt_shows_files_and_failures(runner: LocalRunner, repository: Path) -> None:
     """The root is judged before the first turn, so the model sees what fails; siblings get the same bytes."""
     model = mostly_wrong(0)
-    await runner.run(coder(model, context="files"), Task(prompt="repair it", files=str(repository)), bw.Budget(), seed=1)
+    await runner.run(
+        coder(model, context="files"), Task(prompt="repair it", files=str(repository)), bw.Budget(), seed=1
+    )
     first = model.requests[0].messages[1].content
     assert "maths.py:\n```\ndef add(a, b):" in first
     assert "[tests] 1 of 3 tests pass" in first
@@ -262,8 +262,19 @@ async def test_wrong_use_is_refused_before_anything_starts(runner: LocalRunner, 
 def test_explain_shows_every_prompt(repository: Path) -> None:
     """System prompt, first message with the files, and the form of the reply, without model or sandbox."""
     agent = bw.Agent(
-        name="coder", model="embedded:x", instructions="Be careful.", tools=[bw.tools.files], context="files", form="json"
+        name="coder",
+        model="embedded:x",
+        instructions="Be careful.",
+        tools=[bw.tools.files],
+        context="files",
+        form="json",
     )
     text = agent.explain("repair it", files=repository)
-    for part in ("--- system ---\nBe careful.", "- replace(path, old, new)", "repair it", "def add(a, b):", '"maxLength": 300'):
+    for part in (
+        "--- system ---\nBe careful.",
+        "- replace(path, old, new)",
+        "repair it",
+        "def add(a, b):",
+        '"maxLength": 300',
+    ):
         assert part in text

@@ -72,7 +72,7 @@ class Answer:
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: str | None = None
-    """None: what follows from the rest."""
+    """None: what follows from the rest; empty: the stream ends without one."""
     logprobs: tuple[TokenLogprob, ...] = ()
 
 

@@ -232,7 +232,8 @@ def _chunks(answer: Answer, body: Mapping[str, JSON]) -> tuple[list[dict[str, JS
         pieces += [_call_delta(index, {"arguments": part}) for part in _TOKEN.findall(arguments)]
     cut = len(pieces) > limit
     pieces = pieces[:limit]
-    reason = "length" if cut else answer.finish_reason or ("tool_calls" if answer.tool_calls else "stop")
+    natural = "tool_calls" if answer.tool_calls else "stop"
+    reason = "length" if cut else natural if answer.finish_reason is None else answer.finish_reason
     return [*pieces, {"delta": {}, "finish_reason": reason}], len(pieces)
 
 

@@ -40,7 +40,8 @@ class Agent:
             that the server's grammar enforces (for small models), `auto` what the model is known to do well.
         context: what the first message shows of the task's files: nothing, their `list`, all `files`, or the files that one
             of some patterns matches, such as `["*.py", "src/*.py"]`; a `*` stays within its folder.
-        outline: show signatures and docstrings of Python files instead of their code.
+        outline: show signatures and docstrings of Python files instead of their code, and name the functions that the
+            verifiers' first feedback mentions; helps small models to find the place and keeps them from copying a bug.
         slots: model calls in flight at once; the endpoint's own number unless given.
     """
 

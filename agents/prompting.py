@@ -15,7 +15,7 @@ from ..core.tree import TreeView
 from ..core.types import Message, Node, NodeId, Task, ToolSpec
 from .agent import Agent
 from .forms import Form, JsonForm, NativeForm, describe, name_files, names_file
-from .outline import outline
+from .outline import mentioned, outline
 from .prompts import fill
 
 FILES_LIMIT_CHARS = 24_000
@@ -67,9 +67,17 @@ class Prompter:
 
     def first(self, feedback: str) -> str:
         """Return the first user message: the task, its files, and what the verifiers say at the start."""
-        return fill("task", task=self.task.prompt, files=self._files(), feedback=feedback)
+        about = mentioned({path: self.files[path] for path in self._shown()}, feedback) if self.agent.outline else []
+        hint = "The failing tests mention, the most frequent first: " + ", ".join(f"{name} in {path}" for path, name in about)
+        return fill(
+            "task",
+            task=self.task.prompt,
+            files=self._files([path for path, _ in about]),
+            feedback=f"{feedback}\n\n{hint}" if about else feedback,
+        )
 
-    def _files(self) -> str:
+    def _files(self, first: Sequence[str] = ()) -> str:
+        """Return the files as the context setting wants them, those of `first` before the others."""
         context = self.agent.context
         if not self.files or context == "none":
             return ""
@@ -77,7 +85,7 @@ class Prompter:
             return "Files:\n" + "\n".join(sorted(self.files))
         shown: list[str] = []
         room = FILES_LIMIT_CHARS
-        for path in self._shown():
+        for path in sorted(self._shown(), key=lambda path: first.index(path) if path in first else len(first)):
             text = self.files[path]
             if self.agent.outline and path.endswith(".py"):
                 text = outline(text)

@@ -65,9 +65,15 @@ class BestFirst(BaseStrategy):
         return work
 
     def _priority(self, node: NodeId, view: TreeView, issued: int) -> Priority:
-        """Smaller is better: value less the price of the node's rounds; then the less expanded; then the shallower."""
+        """Smaller is better: value less the price of the node's rounds; then the less expanded; then the shallower.
+
+        A node whose step came to nothing begins a round behind: it is its parent with a mistake in its memory.
+        """
         value = self.prior if (judged := view.value(node)) is None else judged
-        return (self.patience * (issued // self.width) - value, issued, view[node].depth)
+        here = view[node]
+        if _stumbled(here):
+            issued += self.width
+        return (self.patience * (issued // self.width) - value, issued, here.depth)
 
     # --- what happened ---
 
@@ -110,3 +116,9 @@ class BestFirst(BaseStrategy):
     def _moved(node: Node, view: TreeView) -> bool:
         """Whether the step changed the environment; one that only looked has learnt something and is no duplicate."""
         return node.parent is not None and view[node.parent].env_ref != node.env_ref
+
+
+def _stumbled(node: Node) -> bool:
+    """Whether the node's step was unusable or every one of its calls failed."""
+    step = node.step
+    return step is not None and bool(step.observations) and not any(o.ok for o in step.observations)

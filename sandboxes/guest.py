@@ -6,19 +6,22 @@ import asyncio
 import errno
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ..core.errors import OutputLimitExceeded, SandboxError, SandboxLost, UsageError
 from ..core.types import ExecResult
 from . import manifest as manifests
 from .channel import Channel
-from .host_files import digest
-from .manifest import Entry, Manifest
+from .manifest import Entry, Manifest, total_bytes
 from .store import Store
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 PIECE_BYTES = 4 << 20
 """No frame carries more content than this, so that the worker's memory stays small beside the guest's."""
+_ASIDE_BYTES = 256 << 10
 _OPERATION_SECONDS = 60.0
 _GRACE_SECONDS = 20.0
 """What a worker gets on top of a program's own time: to be scheduled, kill the tree and send the output."""
@@ -131,11 +134,11 @@ class Guest:
             if entry.kind == "f" and not store.has(entry.content)
         }
         for batch in _batches(list(missing.values())):
-            for (path, entry), content in zip(batch, await self._contents(batch), strict=True):
-                if digest(content) != entry.content:
-                    self._channel.fail(f"the content of {path!r} is not what its manifest says")
-                    raise SandboxLost(f"the sandbox gave a content of {path!r} that differs from its own manifest")
-                store.put(content)
+            contents = await self._contents(batch)
+            wrong = await _aside(_keep, store, batch, contents)
+            if wrong is not None:
+                self._channel.fail(f"the content of {wrong!r} is not what its manifest says")
+                raise SandboxLost(f"the sandbox gave a content of {wrong!r} that differs from its own manifest")
         return store.add(manifest)
 
     async def _contents(self, batch: Sequence[tuple[str, Entry]]) -> list[bytes]:
@@ -157,7 +160,7 @@ class Guest:
         _, answer = await self._call("apply", {}, body)
         missing = [(path, manifest[path]) for path in json.loads(answer)]
         for batch in _batches(missing):
-            contents = [store.get(entry.content) for _, entry in batch]
+            contents = await _aside(_kept, store, batch)
             if len(batch) == 1:
                 await self.write(batch[0][0], contents[0], mode=batch[0][1].mode)
             else:
@@ -237,6 +240,31 @@ def _batches(items: Sequence[tuple[str, Entry]]) -> Iterator[list[tuple[str, Ent
         yield batch
 
 
+def _keep(store: Store, batch: Sequence[tuple[str, Entry]], contents: Sequence[bytes]) -> str | None:
+    """Keep contents; return the path of the first that is not what its entry says, None where all are."""
+    for (path, entry), content in zip(batch, contents, strict=True):
+        if store.put(content) != entry.content:
+            return path
+    return None
+
+
+def _kept(store: Store, batch: Sequence[tuple[str, Entry]]) -> list[bytes]:
+    return [store.get(entry.content) for _, entry in batch]
+
+
+async def _aside(
+    work: Callable[Concatenate[Store, Sequence[tuple[str, Entry]], P], T],
+    store: Store,
+    batch: Sequence[tuple[str, Entry]],
+    *arguments: P.args,
+    **named: P.kwargs,
+) -> T:
+    """Call `work`, in a thread where there is enough to hash that others would have to wait."""
+    if total_bytes(entry for _, entry in batch) < _ASIDE_BYTES:
+        return work(store, batch, *arguments, **named)
+    return await asyncio.to_thread(work, store, batch, *arguments, **named)
+
+
 def _check_command(
     argv: Sequence[str], stdin: bytes, timeout_seconds: float, limit_bytes: int, env: Mapping[str, str]
 ) -> None:
@@ -254,9 +282,9 @@ def _check_command(
         raise UsageError(f"{len(stdin)} bytes of stdin are more than {_INPUT_MOST_BYTES}; write them to a file instead")
 
 
-async def _finish(work: Any) -> None:
+async def _finish(work: Coroutine[Any, Any, None]) -> None:
     """Await `work` to its end even when the caller is cancelled again meanwhile."""
-    task = asyncio.ensure_future(work)
+    task = asyncio.create_task(work)
     while not task.done():
         try:
             await asyncio.shield(task)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import logging
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from docker.errors import DockerException
+from platformdirs import user_cache_path
 from requests.exceptions import RequestException
 
 from ..core.errors import SandboxStartFailed
@@ -32,17 +35,31 @@ def ensure_base_image(engine: DockerEngine, packages: Sequence[str]) -> str:
     tag = rootfs_name(packages)
     name = f"{REPOSITORY}:{tag}"
     try:
-        if engine.has_image(name):
-            return name
-        _log.info("making the sandbox image %s from this machine's Python (once, some seconds)", name)
-        begun = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="branchwise-image-") as folder:
-            archive = Path(folder) / "root.tar"
-            pack(build(packages, Path(folder)), archive)
-            changes = [f"ENV PATH={_PATH}", f"LABEL {LABEL}=image"]
-            engine.import_image(archive, repository=REPOSITORY, tag=tag, changes=changes)
-            size = archive.stat().st_size
+        if not engine.has_image(name):
+            with _one_at_a_time():
+                if not engine.has_image(name):
+                    _make(engine, packages, tag)
     except (DockerException, RequestException, OSError) as error:
         raise SandboxStartFailed(f"the sandbox image {name} could not be made: {error}") from error
-    _log.info("made %s: %d MB in %.1f s", name, size // 1_000_000, time.monotonic() - begun)
     return name
+
+
+def _make(engine: DockerEngine, packages: Sequence[str], tag: str) -> None:
+    _log.info("making the sandbox image %s from this machine's Python (once, some seconds)", tag)
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="branchwise-image-") as folder:
+        archive = Path(folder) / "root.tar"
+        pack(build(packages, Path(folder)), archive)
+        changes = [f"ENV PATH={_PATH}", f"LABEL {LABEL}=image"]
+        engine.import_image(archive, repository=REPOSITORY, tag=tag, changes=changes)
+        size = archive.stat().st_size
+    _log.info("made it: %d MB in %.1f s", size // 1_000_000, time.monotonic() - begun)
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Let the other runs of this user wait: they would make the same image, and the engine would keep all but one unnamed."""
+    home = user_cache_path("branchwise", ensure_exists=True)
+    with (home / "image.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -13,6 +13,8 @@ from .host_files import digest, scan, write_entry
 from .manifest import Manifest, address, canonical, printable
 
 EMPTY: Manifest = {}
+_REMEMBERED = 200
+"""Manifests in memory; a search comes back to its recent ones."""
 
 
 class Store:
@@ -63,7 +65,7 @@ class Store:
             path = self._manifests / f"{ref}.json"
             if not path.is_file():
                 _write(path, text)
-            self._known[ref] = manifest
+            self._remember(ref, manifest)
         return ref
 
     def manifest(self, ref: str) -> Manifest:
@@ -81,8 +83,14 @@ class Store:
             if address(text) != ref:
                 raise UsageError(f"there is no snapshot {ref!r} in {str(self._manifests)!r}; use an address that "
                                  "snapshot() or keep() returned for this run")  # fmt: skip
-            known = self._known[ref] = manifests.parse(json.loads(text))
+            known = manifests.parse(json.loads(text))
+            self._remember(ref, known)
         return known
+
+    def _remember(self, ref: str, manifest: Manifest) -> None:
+        self._known[ref] = manifest
+        if len(self._known) > _REMEMBERED:
+            del self._known[next(iter(self._known))]
 
     def keep(self, folder: Path, *, limit_bytes: int) -> str:
         """Keep a folder of the host as a snapshot and return its address.

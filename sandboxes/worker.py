@@ -189,6 +189,17 @@ class Files:
             self.abandon()
             raise
 
+    def put(self, files: list[tuple[str, int, int]], body: bytes) -> None:
+        """Write whole files: path, mode and size of each, contents one after the other."""
+        offset = 0
+        for path, mode, size in files:
+            self.write(path, 0, size, body[offset : offset + size], mode)
+            offset += size
+
+    def get(self, paths: list[str], limit: int) -> list[bytes]:
+        """Return the contents of files, of each at most `limit` bytes."""
+        return [self.read(path, 0, limit)[1] for path in paths]
+
     def abandon(self) -> None:
         """Remove what was written of a file whose last part never came."""
         if self.part is not None:
@@ -599,15 +610,12 @@ class Worker:
 
     def op_put(self, request: Header, body: bytes) -> Frame:
         """Write whole small files; `files` is [path, mode, size] in the order of the body."""
-        offset = 0
-        for path, mode, size in request["files"]:
-            self.as_guest(self.files.write, path, 0, size, body[offset : offset + size], mode)
-            offset += size
+        self.as_guest(self.files.put, request["files"], body)
         return {}, b""
 
     def op_get(self, request: Header, _body: bytes) -> Frame:
         """Read whole small files."""
-        pieces = [self.as_guest(self.files.read, path, 0, request["limit"])[1] for path in request["paths"]]
+        pieces = self.as_guest(self.files.get, request["paths"], request["limit"])
         return {"sizes": [len(piece) for piece in pieces]}, b"".join(pieces)
 
     def op_remove(self, request: Header, _body: bytes) -> Frame:

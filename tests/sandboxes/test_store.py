@@ -100,7 +100,7 @@ def test_diff_speaks_of_files_only(store: Store) -> None:
 WRITERS = """
 import os, pathlib, signal, sys, time
 from branchwise.sandboxes import Store
-for number in range(10):
+for number in range(6):
     writer = os.fork()
     if writer == 0:
         store = Store(pathlib.Path(sys.argv[1]))

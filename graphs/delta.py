@@ -8,14 +8,21 @@ whole at every super-step, which grows with the square of the run; a delta chann
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-import aiosqlite
 from langgraph.channels.delta import DeltaChannel
-from langgraph.checkpoint.base import DeltaChannelHistory, PendingWrite
+from langgraph.checkpoint.base import (
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+    PendingWrite,
+)
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.checkpoint.sqlite import SqliteSaver
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig  # LangGraph brings it; its type is all that is needed
@@ -93,32 +100,73 @@ ORDER BY task_path, task_id, idx
 """
 
 
-class JournalSaver(AsyncSqliteSaver):
-    """The SQLite saver for threads of any length.
+class JournalSaver(SqliteSaver):
+    """The SQLite saver for asynchronous graphs and for threads of any length.
 
-    Its base reads a delta channel with one SQL variable per super-step, of which SQLite allows 32,766 by default: a longer
-    run could not be resumed.
+    The asynchronous methods call the synchronous ones: to store a super-step takes some 50 us, to hand it over to the thread
+    that LangGraph's own asynchronous saver runs takes longer, and a busy machine makes a search wait for it. Reads a delta
+    channel without one SQL variable per super-step: SQLite allows 32,766 by default, and a longer run could not be resumed.
     """
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint."""
+        return self.put(config, checkpoint, metadata, new_versions)
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Store what a task wrote."""
+        self.put_writes(config, writes, task_id, task_path)
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Return a checkpoint, the newest unless `config` names one."""
+        return self.get_tuple(config)
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,  # noqa: A002 - LangGraph's name
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """Yield checkpoints, the newest first."""
+        for saved in self.list(config, filter=filter, before=before, limit=limit):
+            yield saved
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete a thread."""
+        self.delete_thread(thread_id)
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """Return what was written to each channel up to `config`'s checkpoint, from its last snapshot on."""
-        await self.setup()
-        head = await self.aget_tuple(config)
+        """Return what was written to each channel up to a checkpoint, from its last snapshot on."""
+        return self.get_delta_channel_history(config=config, channels=channels)
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Return what was written to each channel up to a checkpoint, from its last snapshot on."""
+        head = self.get_tuple(config)
         if head is None:
             return {channel: {"writes": []} for channel in channels}
         where = head.config.get("configurable", {})
         keys = {"thread": str(where["thread_id"]), "ns": where.get("checkpoint_ns", ""), "head": where["checkpoint_id"]}
-        async with self.lock, self.conn.cursor() as cursor:
-            return {channel: await self._history(cursor, channel, keys) for channel in channels}
+        with self.cursor(transaction=False) as cursor:
+            return {channel: self._history(cursor, channel, keys) for channel in channels}
 
-    async def _history(self, cursor: aiosqlite.Cursor, channel: str, keys: dict[str, str]) -> DeltaChannelHistory:
+    def _history(self, cursor: sqlite3.Cursor, channel: str, keys: dict[str, str]) -> DeltaChannelHistory:
         """Walk from the head to the nearest snapshot, then collect the writes on the way, oldest first."""
         history: DeltaChannelHistory = {"writes": []}
         chain: list[str] = []
-        await cursor.execute(_CHAIN, keys)
-        async for checkpoint_id, kind, blob in cursor:
+        for checkpoint_id, kind, blob in cursor.execute(_CHAIN, keys):
             if checkpoint_id == keys["head"]:
                 continue  # its own writes belong to the checkpoint that comes next
             chain.append(checkpoint_id)
@@ -127,8 +175,7 @@ class JournalSaver(AsyncSqliteSaver):
                 history["seed"] = values[channel]
                 break
         writes: dict[str, list[PendingWrite]] = {checkpoint_id: [] for checkpoint_id in chain}
-        await cursor.execute(_WRITES, keys | {"channel": channel})
-        async for checkpoint_id, task_id, kind, blob in cursor:
+        for checkpoint_id, task_id, kind, blob in cursor.execute(_WRITES, keys | {"channel": channel}):
             if checkpoint_id in writes:
                 writes[checkpoint_id].append((task_id, channel, self.serde.loads_typed((kind, blob))))
         history["writes"] = [write for checkpoint_id in reversed(chain) for write in writes[checkpoint_id]]

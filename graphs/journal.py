@@ -11,12 +11,11 @@ import shutil
 import sqlite3
 import time
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypedDict, cast
 
-import aiosqlite
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
@@ -189,16 +188,16 @@ class Run:
             JournalError: it cannot be opened or, while it is in use, read or written.
         """
         path = self.folder / "journal.sqlite"
-        async with AsyncExitStack() as stack:
+        try:
+            connection = sqlite3.connect(path)
+        except sqlite3.Error as error:
+            raise JournalError(f"cannot open the journal {path}: {error}") from error
+        with closing(connection):
             try:
-                # Tried out first: where it cannot connect aiosqlite leaves its thread behind.
-                sqlite3.connect(path).close()
-                connection = await stack.enter_async_context(aiosqlite.connect(path))
-                # A power cut may lose the last super-steps, a kill loses none: the pages are the kernel's by then.
-                await connection.execute("PRAGMA journal_mode=WAL")
-                await connection.execute("PRAGMA synchronous=NORMAL")
                 saver = JournalSaver(connection, serde=strict_serializer())
-                await saver.setup()
+                saver.setup()
+                # A power cut may lose the last super-steps, a kill loses none: the pages are the kernel's by then.
+                connection.execute("PRAGMA synchronous=NORMAL")
             except sqlite3.Error as error:
                 raise JournalError(f"cannot open the journal {path}: {error}") from error
             try:

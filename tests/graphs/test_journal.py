@@ -23,6 +23,7 @@ import pytest
 
 from branchwise.core.errors import JournalError, JournalVersionMismatch, UsageError
 from branchwise.core.events import JOURNAL_VERSION
+from branchwise.graphs.delta import JournalSaver
 from branchwise.graphs.journal import Run, RunRecord, RunStore, read_tree
 
 SCRIPT = Path(__file__).parent / "killable.py"
@@ -175,8 +176,8 @@ async def test_more_steps_than_sqlite_has_variables(tmp_path: Path) -> None:
     """A run longer than SQLite's limit of variables in a query can be read."""
     first = await killable["search"](tmp_path, nodes=300, slots=1)
     async with Run(tmp_path).saver() as saver:
-        connection: Any = saver.conn  # type: ignore[attr-defined]
-        await connection._execute(connection._conn.setlimit, sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 100)
+        assert isinstance(saver, JournalSaver)
+        saver.conn.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 100)
         head: Any = {"configurable": {"thread_id": "run", "checkpoint_ns": ""}}
         history = await saver.aget_delta_channel_history(config=head, channels=["journal"])
     assert len(history["journal"]["writes"]) > 300

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,13 +24,15 @@ from branchwise.models import connect
 
 REPOS = Path(__file__).parent / "repos"
 TASK = "Make the failing tests pass."
-BUDGET = bw.Budget(tokens=30_000, completion_tokens=2_000, seconds=120)
-"""For every task, with and without search."""
+BUDGET = bw.Budget(completion_tokens=1_000)
+"""For every task, with and without search: sampled tokens, those of cancelled calls included."""
 
 SETTINGS = {
-    "one trajectory": replace(coder, search=None, sampling=replace(coder.sampling, temperature=0.0)),
+    "one trajectory": replace(coder, search=None, slots=1, sampling=replace(coder.sampling, temperature=0.0)),
     "search": coder,
 }
+SIDE_BY_SIDE = {"one trajectory": 4, "search": 1}
+"""How many tasks run at once: a search fills the model's four slots by itself, a single trajectory only one."""
 
 
 class Scores:
@@ -38,25 +41,28 @@ class Scores:
     def __init__(self, names: list[str]) -> None:
         self.names = names
         self.results: dict[tuple[str, str], bw.Result] = {}
-        self.busy: tuple[str, str] | None = None
+        self.busy: set[tuple[str, str]] = set()
+        self.seconds: dict[str, float] = {}
+        """Wall clock of each setting."""
 
     def __rich__(self) -> Table:
-        table = Table(title=f"{TASK}  Budget per task: {BUDGET.completion_tokens} sampled tokens, {BUDGET.seconds:.0f} s")
+        table = Table(title=f"{TASK} Budget per task: {BUDGET.completion_tokens} sampled tokens")
         table.add_column("repository")
         for setting in SETTINGS:
             table.add_column(setting, justify="right")
         for name in self.names:
-            table.add_row(name, *(self._cell(setting, name) for setting in SETTINGS))
+            table.add_row(name, *(self.cell(setting, name) for setting in SETTINGS))
         table.add_section()
         table.add_row("[bold]solved", *(f"[bold]{self.solved(setting)} of {len(self.names)}" for setting in SETTINGS))
-        table.add_row("sampled tokens", *(f"{self.total(setting, tokens=True):.0f}" for setting in SETTINGS))
-        table.add_row("seconds", *(f"{self.total(setting, tokens=False):.0f}" for setting in SETTINGS))
+        table.add_row("sampled tokens", *(str(self.tokens(setting)) for setting in SETTINGS))
+        table.add_row("seconds", *(f"{self.seconds.get(setting, 0):.0f}" for setting in SETTINGS))
         return table
 
-    def _cell(self, setting: str, name: str) -> str:
+    def cell(self, setting: str, name: str) -> str:
+        """What the table says about a task."""
         result = self.results.get((setting, name))
         if result is None:
-            return "[cyan]running[/]" if self.busy == (setting, name) else ""
+            return "[cyan]running[/]" if (setting, name) in self.busy else ""
         mark = "[green]✔ solved[/]" if result.accepted else f"[red]✘ {result.confidence or 0:.2f}[/]"
         return f"{mark}  {_sampled(result):4d} tok {result.seconds:4.0f} s"
 
@@ -64,10 +70,9 @@ class Scores:
         """How many tasks a setting solved so far."""
         return sum(result.accepted for (done, _), result in self.results.items() if done == setting)
 
-    def total(self, setting: str, *, tokens: bool) -> float:
-        """Tokens or seconds that a setting has used so far."""
-        results = [result for (done, _), result in self.results.items() if done == setting]
-        return sum(_sampled(r) if tokens else r.seconds for r in results)
+    def tokens(self, setting: str) -> int:
+        """Tokens that a setting sampled so far."""
+        return sum(_sampled(result) for (done, _), result in self.results.items() if done == setting)
 
 
 def _sampled(result: bw.Result) -> int:
@@ -80,27 +85,39 @@ async def main(names: list[str], console: Console) -> int:
     began = time.monotonic()
     console.print("Starting the model …", style="dim")
     model = await connect(str(coder.model))
-    with Live(scores, console=console, refresh_per_second=2) if console.is_terminal else _quiet():
+    with Live(scores, console=console, refresh_per_second=2) if console.is_terminal else nullcontext():
         for setting, agent in SETTINGS.items():
-            for name in names:
-                scores.busy = (setting, name)
-                result = await replace(agent, model=model).run(TASK, files=REPOS / name, budget=BUDGET, seed=1)
-                scores.results[setting, name] = result
-                if not console.is_terminal:
-                    console.print(f"{setting}, {name}: {scores._cell(setting, name)}", highlight=False)
+            await _run_all(scores, setting, replace(agent, model=model), console)
     await model.aclose()
-    scores.busy = None
     if not console.is_terminal:
         console.print(scores)
     _show_tree(scores, console)
     alone, search = (scores.solved(setting) for setting in SETTINGS)
     console.print(
-        f"\nOne trajectory solved {alone} of {len(names)}, search {search} of {len(names)}, "
-        f"with the same model and the same budget per task ({time.monotonic() - began:.0f} s in all).",
+        f"\nOne trajectory solved {alone} of {len(names)}, search {search} of {len(names)}, with the same model and the same "
+        f"budget per task ({time.monotonic() - began:.0f} s in all).",
         style="bold",
         highlight=False,
     )
     return 0
+
+
+async def _run_all(scores: Scores, setting: str, agent: bw.Agent, console: Console) -> None:
+    """Run every task in one setting, a few side by side."""
+    places = asyncio.Semaphore(SIDE_BY_SIDE[setting])
+    began = time.monotonic()
+
+    async def run(name: str) -> None:
+        async with places:
+            scores.busy.add((setting, name))
+            scores.results[setting, name] = await agent.run(TASK, files=REPOS / name, budget=BUDGET, seed=1)
+            scores.seconds[setting] = time.monotonic() - began
+            if not console.is_terminal:
+                console.print(f"{setting}, {name}: {scores.cell(setting, name)}", highlight=False)
+
+    async with asyncio.TaskGroup() as group:
+        for name in scores.names:
+            group.create_task(run(name))
 
 
 def _show_tree(scores: Scores, console: Console) -> None:
@@ -115,11 +132,6 @@ def _show_tree(scores: Scores, console: Console) -> None:
     console.print("\nThe tree of one search (value: share of the tests that pass):")
     console.print(draw(shown.tree, title=name, most=40))
     console.print(f"Look closer: branchwise view {shown.run_id}", style="dim", highlight=False)
-
-
-class _quiet:  # noqa: N801 - a null context
-    def __enter__(self) -> None: ...
-    def __exit__(self, *_: object) -> None: ...
 
 
 if __name__ == "__main__":

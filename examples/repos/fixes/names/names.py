@@ -1,0 +1,17 @@
+"""Names of variables."""
+
+
+def snake(name):
+    """Return a camelCase name in snake_case: `userName` as `user_name`."""
+    result = ""
+    for char in name:
+        if char.isupper() and result:
+            result += "_"
+        result += char.lower()
+    return result
+
+
+def camel(name):
+    """Return a snake_case name in camelCase."""
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)

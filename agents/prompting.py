@@ -68,7 +68,9 @@ class Prompter:
     def first(self, feedback: str) -> str:
         """Return the first user message: the task, its files, and what the verifiers say at the start."""
         about = mentioned({path: self.files[path] for path in self._shown()}, feedback) if self.agent.outline else []
-        hint = "The failing tests mention, the most frequent first: " + ", ".join(f"{name} in {path}" for path, name in about)
+        hint = "The failing tests mention, the most frequent first: " + ", ".join(
+            f"{name} in {path}" for path, name in about
+        )
         return fill(
             "task",
             task=self.task.prompt,

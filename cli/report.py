@@ -65,7 +65,17 @@ def list_runs(console: Console, *, as_json: bool) -> None:
             row = {"run_id": record.run_id, "agent": record.agent, "status": _status(run, record), **record.summary}
             print(json.dumps({**row, "created": record.created, "task": record.task["prompt"]}))
         return
-    table = Table(Column("run", no_wrap=True), "agent", "status", "nodes", "tokens", "seconds", "task", box=None, header_style="bold")
+    table = Table(
+        Column("run", no_wrap=True),
+        "agent",
+        "status",
+        "nodes",
+        "tokens",
+        "seconds",
+        "task",
+        box=None,
+        header_style="bold",
+    )
     for run, record in records:
         usage = record.summary.get("usage", {})
         table.add_row(

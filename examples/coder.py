@@ -2,7 +2,7 @@
 
 Try it::
 
-    branchwise run examples/coder.py:coder "Make the failing tests pass." --files examples/repos/roman --seconds 300
+    branchwise run examples/coder.py:coder "Make the failing tests pass." --files examples/repos/names --seconds 300
 """
 
 import branchwise as bw

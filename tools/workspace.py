@@ -11,7 +11,6 @@ from ..core.errors import ToolError
 from ..core.protocols import Context
 from .tool import Toolset, tool
 
-
 EXISTING_FILE = "existing-file"
 """Format, in a tool's schema, of an argument that names a file of the task; a form that is enforced offers those files only."""
 

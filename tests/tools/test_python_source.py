@@ -54,7 +54,7 @@ SOURCE = textwrap.dedent('''
             '"box"',
             "    @property\n    def name(self):\n        return 'b'\n",
         ),
-        ("Box", "class Box:\n    pass", "size", "class Box:\n    \"\"\"A box.\"\"\"\n    pass\n\n\nlast"),
+        ("Box", "class Box:\n    pass", "size", 'class Box:\n    """A box."""\n    pass\n\n\nlast'),
     ],
 )
 def test_definitions_are_replaced_in_place(name: str, code: str, gone: str, there: str) -> None:

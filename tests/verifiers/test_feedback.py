@@ -51,5 +51,7 @@ def test_other_output_is_shown_up_to_a_limit() -> None:
     told = _feedback(ExecResult(1, "x" * 5000), 0, None, accepted=False)
     assert "[...]" in told
     assert len(told) < 1600
-    assert _feedback(ExecResult(-9, "", timed_out=True, seconds=2.2), 0, None, accepted=False).startswith("stopped after 2 s")
+    assert _feedback(ExecResult(-9, "", timed_out=True, seconds=2.2), 0, None, accepted=False).startswith(
+        "stopped after 2 s"
+    )
     assert _feedback(ExecResult(0, "3 passed in 0.1s"), 3, 3, accepted=True) == "3 of 3 tests pass"

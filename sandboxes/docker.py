@@ -46,7 +46,7 @@ class Docker(SandboxLimits):
     def isolation(self) -> str:
         """What keeps a guest in, in words."""
         network = "no network" if self.network == "none" else "WITH network"
-        kernel = f"runtime {self.runtime}" if self.runtime else "the host's kernel is shared"
+        kernel = "the host's kernel is shared" if self.runtime in {None, "runc", "crun"} else f"runtime {self.runtime}"
         return (
             f"docker: {network}, unprivileged user, no capabilities, read-only system, own system-call filter, limits on "
             f"memory ({self.memory_mb} MiB), processors ({self.cpus:g}), processes and files; {kernel}"

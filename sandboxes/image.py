@@ -7,7 +7,7 @@ import fcntl
 import logging
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from docker.errors import DockerException
@@ -57,7 +57,7 @@ def _make(engine: DockerEngine, packages: Sequence[str], tag: str) -> None:
 
 
 @contextlib.contextmanager
-def _one_at_a_time() -> Iterator[None]:
+def _one_at_a_time() -> Generator[None]:
     """Let the other runs of this user wait: they would make the same image, and the engine would keep all but one unnamed."""
     home = user_cache_path("branchwise", ensure_exists=True)
     with (home / "image.lock").open("w") as lock:

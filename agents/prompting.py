@@ -112,9 +112,16 @@ def _matches(path: str, pattern: str) -> bool:
 
 
 def _notes(view: TreeView, node: NodeId) -> str:
-    """What the verifiers said when they first judged the node, unless they only repeat what they said of an equal state."""
+    """What the verifiers said when they first judged the node; briefly where they had said it of an equal state.
+
+    Nothing where the step left the state as it was: then they had nothing new to judge.
+    """
+    here = view[node]
+    if here.parent is not None and here.env_ref is not None and view[here.parent].env_ref == here.env_ref:
+        return ""
     said: dict[str, str] = {}
     for verdict in view.verdicts(node):
-        if verdict.calls and verdict.feedback:
-            said.setdefault(verdict.verifier, verdict.feedback)
+        if verdict.feedback:
+            told = verdict.feedback if verdict.calls else f"As before: {verdict.feedback.splitlines()[0]}"
+            said.setdefault(verdict.verifier, told)
     return "\n\n".join(f"[{name}] {text}" for name, text in said.items())

@@ -24,7 +24,7 @@ from branchwise.models import connect
 
 REPOS = Path(__file__).parent / "repos"
 TASK = "Make the failing tests pass."
-BUDGET = bw.Budget(completion_tokens=1_000)
+BUDGET = bw.Budget(completion_tokens=800)
 """For every task, with and without search: sampled tokens, those of cancelled calls included."""
 
 SETTINGS = {

@@ -18,11 +18,13 @@ class BestOfN(BaseStrategy):
     Args:
         n: number of trajectories, >= 1.
         depth: longest trajectory in steps, >= 1.
+        repeats: a trajectory that takes the same action so many times in a row goes in circles and is over, >= 2.
     """
 
     name: ClassVar[str] = "best-of-n"
     n: int = 8
     depth: int = 16
+    repeats: int = 3
     _open: bool = field(default=False, init=False, repr=False)
     """Whether the root was judged, so that trajectories may begin."""
     _begun: int = field(default=0, init=False, repr=False)
@@ -65,5 +67,17 @@ class BestOfN(BaseStrategy):
         """Let the trajectory go on where it can."""
         if node == ROOT:
             self._open = True
-        elif view.status(node) == "live" and view[node].depth < self.depth:
+        elif view.status(node) == "live" and view[node].depth < self.depth and not self._circles(node, view):
             self._tips[node] = None
+
+    def _circles(self, node: NodeId, view: TreeView) -> bool:
+        """Whether the last `repeats` steps all made the same calls."""
+        here = view[node]
+        calls = here.step.calls if here.step is not None else ()
+        for _ in range(self.repeats - 1):
+            if here.parent is None or here.parent == ROOT:
+                return False
+            here = view[here.parent]
+            if not calls or here.step is None or here.step.calls != calls:
+                return False
+        return True

@@ -8,6 +8,11 @@ from typing import Any
 import pytest
 
 import branchwise as bw
+from branchwise.agents.forms import JsonForm
+from branchwise.agents.prompting import Prompter
+from branchwise.core.events import Expanded, Judged
+from branchwise.core.tree import Tree
+from branchwise.core.types import ROOT, Node, NodeId, Observation, Step, ToolCall, Verdict, WorkId
 
 FILES = {"a.py": "A = 1\n", "notes.txt": "remember\n", "src/b.py": "B = 2\n", "src/deep/c.py": "C = 3\n"}
 
@@ -55,3 +60,27 @@ def test_a_context_that_means_nothing_is_refused(folder: Path) -> None:
 def test_prompts_are_the_same_every_time(folder: Path) -> None:
     """Siblings and resumed runs send the same bytes, so the server's prefix cache pays."""
     assert shown("files", folder) == shown("files", folder)
+
+
+def test_verdicts_are_told_once_in_full() -> None:
+    """A new state is told in full, one judged before briefly, a step that left the state as it was not at all."""
+    tree = Tree(Node(ROOT, None, None, "s0"))
+    step = Step("tool", "try", (ToolCall("call", "rewrite", {}),), (Observation("call", "rewrote it"),))
+    for number, (state, verdict) in enumerate(
+        [
+            ("s1", Verdict(0.5, "outcome", "tests", False, "1 of 2 pass\nE boom")),
+            ("s1", Verdict(0.5, "outcome", "tests", False, "1 of 2 pass\nE boom", calls=0)),
+            ("s0", Verdict(0.0, "outcome", "tests", False, "0 of 2 pass\nE bang", calls=0)),
+        ],
+        start=1,
+    ):
+        node = Node(NodeId(number), NodeId(number - 1), step, state, number)
+        tree.apply(Expanded(WorkId(number), node))
+        tree.apply(Judged(WorkId(number), node.id, (verdict,)))
+    prompter = Prompter(bw.Agent(name="a", model="embedded:m"), bw.Task(prompt="x"), JsonForm(), {})
+    seen = [m.content for m in prompter.messages(tree.path(NodeId(3)), tree) if m.role == "user"][1:]
+    assert seen == [
+        "rewrote it\n\n[tests] 1 of 2 pass\nE boom",
+        "rewrote it",
+        "rewrote it\n\n[tests] As before: 0 of 2 pass",
+    ]

@@ -9,7 +9,7 @@ import pytest
 from branchwise.core.events import Event, Expand, Expanded, Failed, Judged, Prune, Pruned, Score, Work, WorkStarted
 from branchwise.core.protocols import Strategy
 from branchwise.core.tree import Tree
-from branchwise.core.types import ROOT, Node, NodeId, Step, Verdict, WorkId
+from branchwise.core.types import ROOT, Node, NodeId, Step, ToolCall, Verdict, WorkId
 
 
 @dataclass
@@ -41,14 +41,21 @@ class Bench:
         self.take(Judged(score.id, score.node, verdicts))
         return score.node
 
-    def grow(self, value: float | None = None, *, state: str | None = None, answer: str | None = None) -> Node:
+    def grow(
+        self,
+        value: float | None = None,
+        *,
+        state: str | None = None,
+        answer: str | None = None,
+        call: str | None = None,
+    ) -> Node:
         """Expand the node that the strategy likes best and judge the new node."""
         (work,) = (work for work in self.ask() if isinstance(work, Expand))
         parent = self.tree[work.node]
         node = Node(
             NodeId(work.id),
             parent.id,
-            Step("answer" if answer else "thought", ""),
+            Step("answer" if answer else "thought", "", () if call is None else (ToolCall("", call, {}),)),
             f"state {work.id}" if state is None else state,
             parent.depth + 1,
             answer=answer,

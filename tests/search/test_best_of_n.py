@@ -101,3 +101,14 @@ def test_wrong_use(wrong: dict[str, int]) -> None:
     """A parameter out of range is refused with its name."""
     with pytest.raises(UsageError, match=next(iter(wrong))):
         BestOfN(**wrong)
+
+
+def test_a_trajectory_that_goes_in_circles_is_over(bench: Any) -> None:
+    """The same calls three times in a row end a trajectory; others, or none, do not."""
+    b = bench(BestOfN(n=1, depth=20).fresh(0))
+    b.judge(0.5)
+    for call in ("look", "look", "move", None, None, None, "look", "look"):
+        b.grow(0.1, call=call)
+        assert b.wants(1) != []
+    b.grow(0.1, call="look")
+    assert b.wants(1) == []

@@ -100,12 +100,12 @@ def test_diff_speaks_of_files_only(store: Store) -> None:
 WRITERS = """
 import os, pathlib, signal, sys, time
 from branchwise.sandboxes import Store
-for number in range(6):
+for number in range(4):
     writer = os.fork()
     if writer == 0:
         store = Store(pathlib.Path(sys.argv[1]))
         while True:
-            store.put(os.urandom(200_000))
+            store.put(os.urandom(50_000))
     time.sleep(0.05 + number * 0.011)
     os.kill(writer, signal.SIGKILL)
     os.waitpid(writer, 0)
@@ -119,7 +119,7 @@ def test_killed_writer_leaves_nothing_that_counts(tmp_path: Path) -> None:
     names = [path.name for path in (tmp_path / "contents").rglob("*") if path.is_file() and path.suffix != ".part"]
     assert names
     for name in names:
-        assert len(store.get(name)) == 200_000
+        assert len(store.get(name)) == 50_000
 
 
 # --- keeping a folder -------------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ class Entry(BaseModel):
         """Whether the whole file is here. Its hash was checked before it got its name."""
         try:
             return self.installed_path.stat().st_size == self.size_bytes
-        except FileNotFoundError:
+        except OSError:
             return False
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 
 import psutil
 
+from .. import core
 from ..core.errors import CatalogError, ModelUnavailable, UsageError
 from ..core.keys import canonical_json
 from ..core.settings import home
@@ -33,6 +34,16 @@ from ..core.types import JSON
 from .engine import Address, EngineSettings
 
 DEFAULT_LINGER_SECONDS = 1.0
+_BOOT = """
+import runpy, sys, types
+for name, folders in (("branchwise", []), ("branchwise.core", [sys.argv.pop(1)]), ("branchwise.models", [sys.argv.pop(1)])):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = folders
+runpy.run_module("branchwise.models.engine", run_name="__main__", alter_sys=True)
+"""
+"""Runs the engine's module without the rest of Branchwise, which takes seconds to import and would never be used there:
+the packages' own `__init__` are left out."""
+
 _GGUF_MAGIC = b"GGUF"
 _LOG_TAIL_LINES = 12
 
@@ -181,7 +192,9 @@ def _start_once(settings: EngineSettings, folder: Path, name: str, log: Path, li
 
 
 def _spawn(settings: EngineSettings, listener: socket.socket, log: Path, linger_seconds: float) -> None:
-    command = [sys.executable, "-m", "branchwise.models.engine", "--settings", json.dumps(asdict(settings))]
+    models = Path(__file__).parent
+    command = [sys.executable, "-c", _BOOT, str(Path(core.__file__ or "").parent), str(models)]
+    command += ["--settings", json.dumps(asdict(settings))]
     command += ["--listener", str(listener.fileno()), "--linger-seconds", str(linger_seconds)]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from branchwise.core.types import Message, ModelRequest, Sampling
 from branchwise.models import EngineSettings, lease
 from branchwise.models.catalog import entry
 from branchwise.models.pull import pull
+
+Until = Callable[[Callable[[], bool]], Awaitable[None]]
 
 SMALL = "smollm2-135m-instruct"
 
@@ -46,3 +48,15 @@ def ask() -> Callable[..., ModelRequest]:
         return ModelRequest((Message("user", text),), Sampling(**{"max_tokens": 64, "seed": 1, **sampling}))
 
     return make
+
+
+@pytest.fixture
+def until() -> Until:
+    """Wait for something that other processes or threads do, 60 s at most."""
+
+    async def wait(condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(60):
+            while not condition():  # noqa: ASYNC110 - what is waited for knows no events
+                await asyncio.sleep(0.002)
+
+    return wait

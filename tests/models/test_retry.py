@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -25,6 +25,7 @@ from branchwise.models.fake_server import FakeServer, Faults
 from branchwise.models.registry import connect
 
 Ask = Callable[..., ModelRequest]
+Until = Callable[[Callable[[], bool]], Awaitable[None]]
 QUICK = RetryPolicy(first_wait_seconds=0.001, wait_cap_seconds=0.002)
 
 
@@ -107,13 +108,12 @@ async def test_an_attempt_refused_by_the_budget_is_not_counted(ask: Ask) -> None
     assert meter.usage().calls == 1
 
 
-async def test_a_cancelled_call_keeps_its_counts(ask: Ask) -> None:
+async def test_a_cancelled_call_keeps_its_counts(ask: Ask, until: Until) -> None:
     """While it is in flight and after."""
     inner = ScriptedModel(lambda _: "x" * 400, latency_seconds=lambda _: 60)
     meter = Meter()
     call = asyncio.create_task(Retrying(inner).generate(ask(), meter))
-    while not inner.in_flight:
-        await asyncio.sleep(0)
+    await until(lambda: inner.in_flight == 1)
     live = meter.usage()
     call.cancel()
     await asyncio.wait([call])
@@ -139,7 +139,9 @@ async def test_waits_grow_with_jitter(ask: Ask) -> None:
 async def test_calls_get_through_a_faulty_server(ask: Ask) -> None:
     """40 % of the attempts fail in four ways; every call ends, and the server finished each request once."""
     async with FakeServer(faults=Faults.evenly(0.4, hang_seconds=0.01), seed=3) as server:
-        model = Retrying(await connect("vllm:fake", base_url=server.base_url), RetryPolicy(12, first_wait_seconds=0.001))
+        model = Retrying(
+            await connect("vllm:fake", base_url=server.base_url), RetryPolicy(12, first_wait_seconds=0.001)
+        )
         outcomes = await asyncio.gather(
             *(model.generate(ask(f"request {number}"), Meter()) for number in range(60)), return_exceptions=True
         )

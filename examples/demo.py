@@ -128,7 +128,7 @@ def _show_tree(scores: Scores, console: Console) -> None:
         if setting == "search" and (result.accepted, scores.results["one trajectory", name].accepted) == (True, False)
     ]
     shown = max(won or [r for (s, _), r in scores.results.items() if s == "search"], key=lambda r: len(r.tree))
-    name = next(n for (s, n), r in scores.results.items() if r is shown)
+    name = next(n for (_, n), r in scores.results.items() if r is shown)
     console.print("\nThe tree of one search (value: share of the tests that pass):")
     console.print(draw(shown.tree, title=name, most=40))
     console.print(f"Look closer: branchwise view {shown.run_id}", style="dim", highlight=False)

@@ -36,11 +36,15 @@ class Docker(SandboxLimits):
     needed. An image of your own needs nothing but a `python3` (3.8 or newer) on its PATH.
     """
 
-    image: str | None = Field(None, min_length=1, description="an image that the engine holds; None: one is made")
-    inodes: int = Field(20_000, ge=100, description="most files and folders in the work space")
-    cpus: float = Field(1.0, gt=0, le=64)
-    network: Literal["none", "bridge"] = Field("none", description="'bridge' lets programs reach the network")
-    runtime: str | None = Field(None, min_length=1, description="a runtime of the engine, such as 'runsc' (gVisor)")
+    image: str | None = Field(
+        default=None, min_length=1, description="an image that the engine holds; None: one is made"
+    )
+    inodes: int = Field(default=20_000, ge=100, description="most files and folders in the work space")
+    cpus: float = Field(default=1.0, gt=0, le=64)
+    network: Literal["none", "bridge"] = Field(default="none", description="'bridge' lets programs reach the network")
+    runtime: str | None = Field(
+        default=None, min_length=1, description="a runtime of the engine, such as 'runsc' (gVisor)"
+    )
 
     @property
     def isolation(self) -> str:

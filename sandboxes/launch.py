@@ -38,13 +38,15 @@ class SandboxLimits(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     packages: tuple[str, ...] = Field(
-        ("pytest",), description="installed Python packages that the made image gets, with what they require"
+        default=("pytest",), description="installed Python packages that the made image gets, with what they require"
     )
-    memory_mb: int = Field(512, ge=128, description="of each sandbox, files in its work space included")
-    workspace_mb: int = Field(256, ge=1, description="largest work space")
-    scratch_mb: int = Field(64, ge=1, description="size of /tmp and /dev/shm each; emptied with every change of state")
-    pids: int = Field(128, ge=16, description="most processes and threads")
-    max_idle: int = Field(4, ge=0, description="most sandboxes that are kept ready while nobody uses them")
+    memory_mb: int = Field(default=512, ge=128, description="of each sandbox, files in its work space included")
+    workspace_mb: int = Field(default=256, ge=1, description="largest work space")
+    scratch_mb: int = Field(
+        default=64, ge=1, description="size of /tmp and /dev/shm each; emptied with every change of state"
+    )
+    pids: int = Field(default=128, ge=16, description="most processes and threads")
+    max_idle: int = Field(default=4, ge=0, description="most sandboxes that are kept ready while nobody uses them")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

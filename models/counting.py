@@ -75,10 +75,12 @@ class TokenCounter:
         if (known := self._known.get(key)) is not None:
             return known
         while self._methods:
+            method = self._methods[0]
             try:
-                exact = await self._methods[0](request)
+                exact = await method(request)
             except _NotOffered:
-                self._methods.pop(0)
+                if method in self._methods:  # unless a call that was made at the same time found out first
+                    self._methods.remove(method)
                 continue
             except httpx2.HTTPError:
                 break  # a passing trouble: if it stays, the call itself reports it

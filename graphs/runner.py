@@ -235,18 +235,20 @@ class LocalRunner:
             graph = search_graph().compile(checkpointer=saver)
 
             ledger = Ledger(budget, elapsed_seconds=record.elapsed_seconds)
-            accounted = Accounted(model, ledger, log, asyncio.Semaphore(agent.slots or model.slots))
+            # A few calls more than the endpoint serves at once: one that waits there takes a slot the moment it falls free,
+            # while the reply is still on its way. A few expansions more than calls: while one runs its tools, another calls.
+            spare = max(1, model.slots // 4)
+            calls = agent.slots or model.slots + spare
+            accounted = Accounted(model, ledger, log, asyncio.Semaphore(calls))
             form = _form(agent, native=model.native_tools)
             prompter = Prompter(agent, task, form, await _texts(sandboxes, record.root_ref, agent))
             solver = Solver(agent, task, Retrying(accounted), prompter, form, ledger, sandboxes, log, record.seed)
-            slots = agent.slots or model.slots
             search = Search(
                 strategy.fresh(record.seed),
                 solver,
                 ledger,
                 Node(ROOT, None, None, record.root_ref),
-                # A few more than the endpoint serves at once: while one runs its tools, the next is at the server.
-                slots=slots + max(1, slots // 8),
+                slots=calls + spare,
                 listener=listener or (lambda _events, _tree: None),
                 replayed=lambda tree: _after_replay(tree, solver, ledger, log),
                 resumed=Resumed(lost, record.elapsed_seconds),

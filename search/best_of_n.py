@@ -34,6 +34,7 @@ class BestOfN(BaseStrategy):
     def __post_init__(self) -> None:
         within("n", self.n, 1)
         within("depth", self.depth, 1)
+        within("repeats", self.repeats, 2)
 
     @property
     def speculative(self) -> bool:

@@ -96,7 +96,7 @@ def test_expansions_keep_their_order(bench: Any) -> None:
     assert nodes == [ROOT, ROOT]
 
 
-@pytest.mark.parametrize("wrong", [{"n": 0}, {"depth": 0}])
+@pytest.mark.parametrize("wrong", [{"n": 0}, {"depth": 0}, {"repeats": 1}])
 def test_wrong_use(wrong: dict[str, int]) -> None:
     """A parameter out of range is refused with its name."""
     with pytest.raises(UsageError, match=next(iter(wrong))):

@@ -71,6 +71,7 @@ TestFrontier = FrontierMachine.TestCase
 TestFrontier.__doc__ = "The frontier behaves as a sorted list does."
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(KEYS, PRIORITIES), max_size=30))
 def test_peeking_changes_nothing(puts: list[tuple[int, Priority]]) -> None:
     """A frontier that was looked at equals one with the same history that was not."""

@@ -210,7 +210,7 @@ def test_a_trajectory_of_a_hundred_thousand_steps() -> None:
     path = tree.path(last)
     assert [node.depth for node in path] == list(range(100_001))
     assert tree.usage == Usage(nodes=100_000)
-    assert fold_seconds(path_events(40_000)) < 12 * fold_seconds(path_events(10_000))
+    assert fold_seconds(path_events(20_000)) < 12 * fold_seconds(path_events(5_000))
 
 
 def wide_events(width: int) -> list[Event]:
@@ -223,4 +223,4 @@ def test_a_root_of_a_hundred_thousand_children() -> None:
     tree = Tree.fold(ROOT_NODE, wide_events(100_000))
     assert len(tree.children(ROOT)) == 100_000
     assert tree.usage == Usage(nodes=100_000)
-    assert fold_seconds(wide_events(40_000)) < 12 * fold_seconds(wide_events(10_000))
+    assert fold_seconds(wide_events(20_000)) < 12 * fold_seconds(wide_events(5_000))

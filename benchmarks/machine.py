@@ -47,7 +47,8 @@ async def search(nodes: int, folder: Path | None) -> Any:
     from branchwise.core.tree import Tree
     from branchwise.core.types import ROOT, Budget, Node, NodeId, Step, Usage, Verdict
     from branchwise.graphs.journal import Run
-    from branchwise.graphs.search import Search, run_search, search_graph
+    from branchwise.graphs.machine import run_search, search_graph
+    from branchwise.graphs.search import Search
     from branchwise.search import BestFirst
 
     ledger = Ledger(Budget(nodes=nodes))

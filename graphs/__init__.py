@@ -2,6 +2,6 @@
 
 from .journal import Run, RunRecord, RunStore
 from .runner import LocalRunner, Running
-from .search import Search, run_search, search_graph
+from .search import Search
 
-__all__ = ["LocalRunner", "Run", "RunRecord", "RunStore", "Running", "Search", "run_search", "search_graph"]
+__all__ = ["LocalRunner", "Run", "RunRecord", "RunStore", "Running", "Search"]

@@ -1,5 +1,3 @@
-# LangGraph's signatures are partly untyped.
-# pyright: reportUnknownMemberType=false
 """Durable runs: one folder per run, the journal as a LangGraph delta channel in SQLite."""
 
 from __future__ import annotations
@@ -14,36 +12,16 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypedDict, cast
-
-from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph import START, StateGraph
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import JournalError, JournalVersionMismatch, UsageError
-from ..core.events import JOURNAL_VERSION, Event, decode
+from ..core.events import JOURNAL_VERSION, Event
 from ..core.settings import home
 from ..core.tree import Tree
 from ..core.types import JSON, ROOT, Node
-from .delta import JournalChannel, JournalSaver, strict_serializer
 
-
-class SearchState(TypedDict, total=False):
-    """What LangGraph checkpoints of a search."""
-
-    journal: Annotated[list[str], JournalChannel()]
-    """Batches of events, each one JSON text (`core.events.encode`)."""
-    phase: str
-    """`search` while it goes on, then `done`."""
-
-
-def events_of(state: SearchState) -> list[Event]:
-    """Return the events of a checkpointed search.
-
-    Raises:
-        JournalVersionMismatch: another version wrote it.
-    """
-    return [event for batch in state.get("journal", []) for event in decode(batch)]
+if TYPE_CHECKING:
+    from langgraph.checkpoint.base import BaseCheckpointSaver
 
 
 # --- the folder of a run --------------------------------------------------------------------------------------------
@@ -187,6 +165,8 @@ class Run:
         Raises:
             JournalError: it cannot be opened or, while it is in use, read or written.
         """
+        from .delta import JournalSaver, strict_serializer  # LangGraph takes its time to load
+
         path = self.folder / "journal.sqlite"
         try:
             connection = sqlite3.connect(path)
@@ -211,6 +191,10 @@ class Run:
 @asynccontextmanager
 async def memory_saver() -> AsyncGenerator[BaseCheckpointSaver[Any]]:
     """A saver that forgets with the process."""
+    from langgraph.checkpoint.memory import InMemorySaver
+
+    from .delta import strict_serializer
+
     yield InMemorySaver(serde=strict_serializer())
 
 
@@ -226,18 +210,10 @@ def new_seed() -> int:
 
 async def read_tree(run: Run, record: RunRecord) -> tuple[Tree, list[Event]]:
     """Return a run's tree and events as its journal has them now, without touching the run."""
+    from .machine import stored_events
+
     events: list[Event] = []
     if (run.folder / "journal.sqlite").is_file():
         async with run.saver() as saver:
-            graph = StateGraph(SearchState)
-            graph.add_node("drive", _nothing)
-            graph.add_edge(START, "drive")
-            config: Any = {"configurable": {"thread_id": record.run_id}}
-            state = await graph.compile(checkpointer=saver).aget_state(config)
-            events = events_of(cast("SearchState", state.values))
+            events = await stored_events(saver, record.run_id)
     return Tree.fold(Node(ROOT, None, None, record.root_ref), events), events
-
-
-def _nothing(state: SearchState) -> dict[str, Any]:  # noqa: ARG001 - LangGraph passes the state
-    """Stand in for the machine's node where the state is only read."""
-    return {}

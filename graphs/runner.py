@@ -1,5 +1,3 @@
-# LangGraph's signatures are partly untyped.
-# pyright: reportUnknownMemberType=false
 """Running agents: from an `Agent` and a `Task` to a `Result`, and on again after a kill."""
 
 from __future__ import annotations
@@ -26,10 +24,9 @@ from ..core.protocols import Model, Sandboxes, Strategy
 from ..core.tree import Tree
 from ..core.types import ROOT, Budget, Node, Result, Task, Usage
 from ..models.accounts import Accounted, CallLog
-from ..models.registry import connect
 from ..models.retry import Retrying
 from .journal import Run, RunRecord, RunStore, new_run_id, new_seed
-from .search import Search, run_search, search_graph
+from .search import Search
 
 Listener = Callable[[Sequence[Event], Tree], None]
 
@@ -220,6 +217,8 @@ class LocalRunner:
         listener: Listener | None,
         started: Callable[[Running], None] | None,
     ) -> Result:
+        from .machine import run_search, search_graph  # LangGraph takes its time to load
+
         task, budget = Task(**record.task), Budget(**record.budget)
         async with AsyncExitStack() as stack:
             stack.enter_context(_locked(run))
@@ -328,6 +327,8 @@ def _form(agent: Agent, *, native: bool) -> Form:
 async def _open_model(agent: Agent, stack: AsyncExitStack) -> Model:
     if not isinstance(agent.model, str):
         return agent.model
+    from ..models.registry import connect  # so do the clients of the servers
+
     model = await connect(agent.model)
     stack.push_async_callback(model.aclose)
     return model

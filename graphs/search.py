@@ -1,13 +1,8 @@
-# LangGraph's signatures are partly untyped.
-# pyright: reportUnknownMemberType=false
-"""The search machine: a LangGraph graph with one looping node, `drive`.
+"""One run of the search machine: its work in flight, and what a super-step does. `machine` is the graph around it.
 
 One super-step takes whatever has finished (waits for the first, then a moment for more), tells the strategy, asks it for
-new work, starts that, and returns the new events, which LangGraph checkpoints. Work in flight lives in the run's context as
-asyncio tasks, not in the state: super-steps are barriers, and nothing may wait for a level to finish.
-
-    START -> drive -+-> END
-               ^----+
+new work, starts that, and returns the new events, which LangGraph checkpoints. Work in flight lives here as asyncio tasks,
+not in the graph's state: super-steps are barriers, and nothing may wait for a level to finish.
 """
 
 from __future__ import annotations
@@ -19,11 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
-from typing import Any, Protocol
-
-from langgraph.graph import END, START, StateGraph
-from langgraph.graph.state import CompiledStateGraph
-from langgraph.runtime import Runtime
+from typing import Protocol
 
 from ..core.budget import Bill, Ledger
 from ..core.errors import BudgetExceeded, UsageError
@@ -46,12 +37,10 @@ from ..core.events import (
     Stopped,
     Work,
     WorkStarted,
-    encode,
 )
 from ..core.protocols import Strategy
 from ..core.tree import Tree
 from ..core.types import Node, NodeId, StopReason, Verdict, WorkId
-from .journal import SearchState, events_of
 
 logger = logging.getLogger(__name__)
 
@@ -351,54 +340,3 @@ class Search:
         except Exception as error:  # the work-item boundary: whatever went wrong closes this branch only
             logger.info("work %d on node %d failed", work.id, work.node, exc_info=error)
             return Failed(work.id, work.node, type(error).__name__, str(error), bill.usage, monotonic() - began)
-
-
-# --- the graph --------------------------------------------------------------------------------------------------------
-
-
-async def _drive(state: SearchState, runtime: Runtime[Search]) -> dict[str, Any]:
-    search = runtime.context
-    events = await search.step(lambda: events_of(state))
-    update: dict[str, Any] = {"phase": "done" if search.tree.stopped is not None else "search"}
-    if events and search.journaled:
-        update["journal"] = [encode(events)]
-    return update
-
-
-def _where_next(state: SearchState) -> str:
-    return "drive" if state.get("phase") == "search" else END
-
-
-def search_graph() -> StateGraph[SearchState, Search, SearchState, SearchState]:
-    """Return the uncompiled machine, to be compiled with a saver."""
-    graph = StateGraph(SearchState, context_schema=Search)
-    graph.add_node("drive", _drive)
-    graph.add_edge(START, "drive")
-    graph.add_conditional_edges("drive", _where_next, ["drive", END])
-    return graph
-
-
-async def run_search(
-    search: Search, graph: CompiledStateGraph[SearchState, Search, SearchState, SearchState], thread: str
-) -> Tree:
-    """Run the machine to its end, from the beginning or from where its journal ends.
-
-    Returns:
-        The tree with its selected node.
-    """
-    config: Any = {"configurable": {"thread_id": thread}, "recursion_limit": 2**31 - 1}
-    # In step: LangGraph's "async" lets super-steps run ahead of their checkpoints, and a kill would lose finished work.
-    # Waiting costs the search nothing but a moment: what is in flight goes on.
-    durable: dict[str, Any] = {"durability": "sync"} if graph.checkpointer else {}
-    go_on = partial(graph.ainvoke, config=config, context=search, **durable)
-    search.journaled = graph.checkpointer is not None
-    try:
-        if graph.checkpointer is not None and (await graph.aget_state(config)).next:
-            # None lets LangGraph finish the super-step in which an earlier process was killed.
-            await go_on(None)
-        if search.tree.stopped is None:
-            # A run that begins, or an ended one that goes on: its journal is read, and a new round of it begins.
-            await go_on({"phase": "search"})
-    finally:
-        await search.close()
-    return search.tree

@@ -11,8 +11,6 @@ import sysconfig
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from packaging.requirements import Requirement
-
 from ..core.errors import SandboxStartFailed
 from .rootfs import Rootfs
 
@@ -87,6 +85,8 @@ def _add_source(rootfs: Rootfs, path: str, source: Path, scratch: Path) -> None:
 
 def distributions(packages: Sequence[str]) -> dict[str, importlib.metadata.Distribution]:
     """Return the distributions with what they require, by `name version`."""
+    from packaging.requirements import Requirement  # loaded where an image is named, not by every import
+
     found: dict[str, importlib.metadata.Distribution] = {}
     pending = list(packages)
     seen: set[str] = set()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -84,6 +86,14 @@ def test_example_of_the_readme_is_the_documented_interface() -> None:
     exec(compile(blocks[0].partition("budget =")[0], "README.md", "exec"), names)
     agents = [value for value in names.values() if isinstance(value, bw.Agent)]
     assert [agent.name for agent in agents] == ["coder"]
+
+
+def test_import_is_light() -> None:
+    """`import branchwise` loads none of the libraries that take long and that only runs, models or engines need."""
+    program = "import sys, branchwise; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {"docker", "httpx", "httpx2", "langchain_core", "langgraph", "openai", "pytest", "requests", "rich", "typer"}
+    assert heavy & set(loaded) == set()
 
 
 def test_type_marker_is_there() -> None:

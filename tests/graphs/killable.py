@@ -16,7 +16,8 @@ from branchwise.core.simulation import SimulatedBench, StepTree, noise_judge
 from branchwise.core.tree import Tree
 from branchwise.core.types import Budget, Usage
 from branchwise.graphs.journal import Run
-from branchwise.graphs.search import Search, run_search, search_graph
+from branchwise.graphs.machine import run_search, search_graph
+from branchwise.graphs.search import Search
 from branchwise.search import BestFirst
 
 WORLD = StepTree(branching=4, depth=1000)

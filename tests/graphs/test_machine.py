@@ -37,7 +37,8 @@ from branchwise.core.simulation import SimulatedBench, StepTree, noise_judge
 from branchwise.core.tree import Tree, TreeView
 from branchwise.core.types import ROOT, Budget, Node, NodeId, Usage, WorkId
 from branchwise.graphs.journal import Run, memory_saver
-from branchwise.graphs.search import Search, run_search, search_graph
+from branchwise.graphs.machine import run_search, search_graph
+from branchwise.graphs.search import Search
 from branchwise.search import BestFirst, BestOfN
 
 ENDS = Expanded | Judged | Failed | Cancelled | Denied

@@ -1,0 +1,105 @@
+# LangGraph's signatures are partly untyped.
+# pyright: reportUnknownMemberType=false
+"""The search machine as LangGraph sees it: a graph with one looping node, `drive`, and the journal that it checkpoints.
+
+    START -> drive -+-> END
+               ^----+
+
+LangGraph takes most of a second to load, so only what runs a search or reads a journal imports this module.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any, TypedDict, cast
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import Runtime
+
+from ..core.events import Event, decode, encode
+from ..core.tree import Tree
+from .delta import JournalChannel
+from .search import Search
+
+
+class SearchState(TypedDict, total=False):
+    """What LangGraph checkpoints of a search."""
+
+    journal: Annotated[list[str], JournalChannel()]
+    """Batches of events, each one JSON text (`core.events.encode`)."""
+    phase: str
+    """`search` while it goes on, then `done`."""
+
+
+def events_of(state: SearchState) -> list[Event]:
+    """Return the events of a checkpointed search.
+
+    Raises:
+        JournalVersionMismatch: another version wrote it.
+    """
+    return [event for batch in state.get("journal", []) for event in decode(batch)]
+
+
+async def _drive(state: SearchState, runtime: Runtime[Search]) -> dict[str, Any]:
+    search = runtime.context
+    events = await search.step(lambda: events_of(state))
+    update: dict[str, Any] = {"phase": "done" if search.tree.stopped is not None else "search"}
+    if events and search.journaled:
+        update["journal"] = [encode(events)]
+    return update
+
+
+def _where_next(state: SearchState) -> str:
+    return "drive" if state.get("phase") == "search" else END
+
+
+def search_graph() -> StateGraph[SearchState, Search, SearchState, SearchState]:
+    """Return the uncompiled machine, to be compiled with a saver."""
+    graph = StateGraph(SearchState, context_schema=Search)
+    graph.add_node("drive", _drive)
+    graph.add_edge(START, "drive")
+    graph.add_conditional_edges("drive", _where_next, ["drive", END])
+    return graph
+
+
+async def run_search(
+    search: Search, graph: CompiledStateGraph[SearchState, Search, SearchState, SearchState], thread: str
+) -> Tree:
+    """Run the machine to its end, from the beginning or from where its journal ends.
+
+    Returns:
+        The tree with its selected node.
+    """
+    config: Any = {"configurable": {"thread_id": thread}, "recursion_limit": 2**31 - 1}
+    # In step: LangGraph's "async" lets super-steps run ahead of their checkpoints, and a kill would lose finished work.
+    # Waiting costs the search nothing but a moment: what is in flight goes on.
+    durable: dict[str, Any] = {"durability": "sync"} if graph.checkpointer else {}
+    go_on = partial(graph.ainvoke, config=config, context=search, **durable)
+    search.journaled = graph.checkpointer is not None
+    try:
+        if graph.checkpointer is not None and (await graph.aget_state(config)).next:
+            # None lets LangGraph finish the super-step in which an earlier process was killed.
+            await go_on(None)
+        if search.tree.stopped is None:
+            # A run that begins, or an ended one that goes on: its journal is read, and a new round of it begins.
+            await go_on({"phase": "search"})
+    finally:
+        await search.close()
+    return search.tree
+
+
+async def stored_events(saver: BaseCheckpointSaver[Any], thread: str) -> list[Event]:
+    """Return the events of a run as its journal has them now, without touching the run."""
+    graph = StateGraph(SearchState)
+    graph.add_node("drive", _nothing)
+    graph.add_edge(START, "drive")
+    config: Any = {"configurable": {"thread_id": thread}}
+    state = await graph.compile(checkpointer=saver).aget_state(config)
+    return events_of(cast("SearchState", state.values))
+
+
+def _nothing(state: SearchState) -> dict[str, Any]:  # noqa: ARG001 - LangGraph passes the state
+    """Stand in for the machine's node where the state is only read."""
+    return {}

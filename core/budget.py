@@ -31,7 +31,7 @@ LIMITS: Final[dict[str, Callable[[Usage], float]]] = {
     "usd": lambda u: u.usd,
     "nodes": lambda u: u.nodes,
 }
-"""What each limit of a `Budget` measures; `seconds` is the ledger's deadline."""
+"""What each limit of a `Budget` measures; `seconds` is the ledger's deadline, `snapshot_bytes` the snapshot store's own."""
 
 
 @dataclass(slots=True)
@@ -298,4 +298,5 @@ def _subtract(total: Usage, part: Usage, rest: Iterable[Usage]) -> Usage:
         total.sandbox_seconds if left is None else math.fsum(usage.sandbox_seconds for usage in left),
         total.usd if left is None else math.fsum(usage.usd for usage in left),
         total.nodes - part.nodes,
+        total.snapshot_bytes - part.snapshot_bytes,
     )

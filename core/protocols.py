@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +12,13 @@ from .events import Event, Work
 from .tree import TreeView
 from .types import (
     JSON,
+    Command,
     ExecResult,
     ModelRequest,
     ModelResponse,
     Node,
     Semantics,
+    StateCost,
     Task,
     Usage,
     Verdict,
@@ -112,16 +114,46 @@ class Model(Protocol):
 Capability = Literal["forkable", "replayable", "irreversible"]
 
 
+class Process(Protocol):
+    """A program that runs in a sandbox while one talks to it. For one task at a time."""
+
+    async def send(self, data: bytes) -> None:
+        """Give it standard input; what arrives after its end is dropped."""
+        ...
+
+    async def close_input(self) -> None:
+        """End its standard input. Idempotent."""
+        ...
+
+    async def receive(self) -> bytes:
+        """Return the next piece of its standard output, at least a byte; nothing once it has ended.
+
+        Raises:
+            SandboxLost: the sandbox died.
+        """
+        ...
+
+    async def wait(self) -> ExecResult:
+        """Return how it ended, every process of it gone. `stdout` holds what was not received.
+
+        Raises:
+            SandboxLost: the sandbox died; how the program ended is unknown.
+        """
+        ...
+
+
 class Environment(Protocol):
     """One branch's live state: a work space of files and the programs run in it. Not for concurrent use."""
 
     capability: Capability
     isolation: str
     """What keeps the guest in, in words for the user, for example "docker: no network, all capabilities dropped"."""
+    cost: StateCost
+    """What keeping states and bringing them back has cost here since it was opened, the opening included."""
 
     async def exec(
         self,
-        command: Sequence[str] | str,
+        command: Command,
         *,
         stdin: bytes = b"",
         timeout_seconds: float = 60.0,
@@ -136,6 +168,24 @@ class Environment(Protocol):
 
         Raises:
             SandboxLost: the sandbox died; whether the command ran is unknown.
+        """
+        ...
+
+    def start(
+        self,
+        command: Command,
+        *,
+        timeout_seconds: float = 60.0,
+        cwd: str = ".",
+        env: Mapping[str, str] | None = None,
+        output_limit_bytes: int = 1 << 20,
+    ) -> AbstractAsyncContextManager[Process]:
+        """Run a program and talk to it; leaving the block kills what still runs of it. Limits are those of `exec`.
+
+        While it runs, the environment does nothing else: another call waits for its end.
+
+        Raises:
+            SandboxLost: the sandbox died.
         """
         ...
 
@@ -174,10 +224,51 @@ class Environment(Protocol):
         ...
 
 
+class Snapshots(Protocol):
+    """Where the states of a run are kept, as far as those see it who decide which of them to drop."""
+
+    @property
+    def stored_bytes(self) -> int:
+        """What all states take on disk."""
+        ...
+
+    def bound(self, limit_bytes: int | None, make_room: Callable[[int], None]) -> None:
+        """Keep within `limit_bytes`: before a state that does not fit is kept, `make_room` is told how many bytes are missing.
+
+        It is called on the event loop's thread. What it cannot free makes the keeping fail with `BudgetExceeded`.
+        """
+        ...
+
+    def holds(self, ref: str) -> bool:
+        """Whether the state is there."""
+        ...
+
+    def drop(self, refs: Iterable[str]) -> int:
+        """Remove states and return how many bytes that freed: what other states share stays."""
+        ...
+
+    def patch(self, old: str, new: str) -> str:
+        """Return what leads from one state to another as a patch in git's format."""
+        ...
+
+    def save(self, ref: str, target: Path) -> None:
+        """Write a state into a new folder or archive of the host.
+
+        Raises:
+            UsageError: there is no such state, or the target is there already.
+        """
+        ...
+
+
 class Sandboxes(Protocol):
     """A supply of environments for one run. Safe for concurrent use."""
 
     isolation: str
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """Where the states are kept."""
+        ...
 
     async def open(self, ref: str | None = None) -> Environment:
         """Return an environment in the state `ref` (None: an empty work space). The caller closes it.
@@ -188,10 +279,10 @@ class Sandboxes(Protocol):
         ...
 
     async def keep(self, folder: Path) -> str:
-        """Keep a folder of the host as a snapshot and return its address.
+        """Keep a folder or an archive of the host as a snapshot and return its address.
 
         Raises:
-            UsageError: no such folder, or it is larger than the sandbox allows.
+            UsageError: no such folder or archive, one that is not to be trusted, or larger than the sandbox allows.
         """
         ...
 

@@ -7,13 +7,14 @@ node (10^5 of them must fit in memory), pydantic models what a user types in.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, NewType
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NewType, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .errors import RewardOutOfRange
+from .errors import RewardOutOfRange, UsageError
 
 if TYPE_CHECKING:
     from .tree import Tree
@@ -47,9 +48,11 @@ class Usage:
     verifier_calls: int = 0
     tool_calls: int = 0
     sandbox_seconds: float = 0.0
-    """Time that programs ran in sandboxes."""
+    """Time that programs ran in sandboxes and that states were kept, brought back and forked."""
     usd: float = 0.0
     nodes: int = 0
+    snapshot_bytes: int = 0
+    """New bytes that the states which were kept put on disk; what had been there already is not counted again."""
 
     @property
     def tokens(self) -> int:
@@ -68,6 +71,7 @@ class Usage:
             self.sandbox_seconds + other.sandbox_seconds,
             self.usd + other.usd,
             self.nodes + other.nodes,
+            self.snapshot_bytes + other.snapshot_bytes,
         )
 
     def to_json(self) -> dict[str, float]:
@@ -176,6 +180,81 @@ class ExecResult:
 
 
 @dataclass(frozen=True, slots=True)
+class StateCost:
+    """What it cost to keep states of a work space and to bring them back. Adds up; every field is >= 0."""
+
+    seconds: float = 0.0
+    """Waiting for a sandbox to be free is not in it."""
+    files: int = 0
+    """Files of the states."""
+    new_files: int = 0
+    """The part of them that had not been kept before."""
+    new_bytes: int = 0
+    """What the new ones put on disk."""
+
+    def __add__(self, other: StateCost) -> StateCost:
+        return StateCost(
+            self.seconds + other.seconds,
+            self.files + other.files,
+            self.new_files + other.new_files,
+            self.new_bytes + other.new_bytes,
+        )
+
+    def __sub__(self, other: StateCost) -> StateCost:
+        return StateCost(
+            self.seconds - other.seconds,
+            self.files - other.files,
+            self.new_files - other.new_files,
+            self.new_bytes - other.new_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StatesReport:
+    """What became of a run's states, as far as this process has seen: kept, brought back, dropped, made again."""
+
+    kept: int = 0
+    opened: int = 0
+    """How often a state was brought back into a sandbox."""
+    keep_ms: float = 0.0
+    """Median."""
+    open_ms: float = 0.0
+    """Median."""
+    new_files: int = 0
+    new_bytes: int = 0
+    stored_bytes: int = 0
+    """On disk now, of all processes of the run."""
+    dropped: int = 0
+    """States dropped to keep within `Budget.snapshot_bytes`."""
+    dropped_bytes: int = 0
+    replayed: int = 0
+    """Dropped states that were made again by their actions."""
+
+    def to_json(self) -> dict[str, JSON]:
+        """All of it."""
+        return {f.name: round(value, 2) if isinstance(value := getattr(self, f.name), float) else value
+                for f in fields(self)}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Python:
+    """A Python program for a sandbox's warm interpreter, which starts it several times faster than `python3` would.
+
+    It runs as `__main__` in a fresh process that is forked from an interpreter with much of the standard library loaded,
+    the one that `python3` names in the sandbox. Where the program itself leaves, with `sys.exit` or by an exception, the
+    exit status and the traceback are Python's own.
+    """
+
+    code: str
+    args: tuple[str, ...] = ()
+    """`sys.argv[1:]`."""
+
+
+Command = Sequence[str] | str | Python
+"""A program and its arguments; a line for `sh -c`; or a program in Python."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """What came back from one tool call."""
 
@@ -261,6 +340,9 @@ class Verdict:
                 raise RewardOutOfRange(f"verifier {self.verifier!r} gave {value!r} for {name!r}; give a finite number")
 
 
+DEFAULT_SNAPSHOT_BYTES = 8 << 30
+
+
 class Budget(BaseModel):
     """Hard limits over everything that a run does. None means no limit.
 
@@ -281,6 +363,11 @@ class Budget(BaseModel):
     )
     usd: float | None = Field(default=None, gt=0, description="money; a model whose price is unknown is refused")
     nodes: int | None = Field(default=None, gt=0, description="nodes of the search tree beside the root")
+    snapshot_bytes: int | None = Field(
+        default=DEFAULT_SNAPSHOT_BYTES,
+        gt=0,
+        description="disk space for the states of the sandbox; those that can be made again are dropped to stay within it",
+    )
 
 
 class Task(BaseModel):
@@ -298,6 +385,18 @@ class Task(BaseModel):
 StopReason = Literal["accepted", "exhausted", "budget", "interrupted", "failed"]
 """Why a search ended: an answer was accepted; nothing was left to expand; a limit was reached; somebody stopped it; too
 many work items failed in a row."""
+
+
+class FinalState(Protocol):
+    """The files of a chosen node, where they are kept."""
+
+    def patch(self) -> str:
+        """Return the changes to the task's files as a patch."""
+        ...
+
+    def save(self, target: Path) -> None:
+        """Write the files into a new folder or archive."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +428,33 @@ class Result:
     """Content of the chosen node's files that are new or differ from the task's, by path relative to the work space."""
     deleted: tuple[str, ...] = ()
     """Paths of the task's files that the chosen node no longer has."""
+    state: FinalState | None = field(default=None, repr=False, compare=False)
+    """The chosen node's files as they are kept on disk; None for an agent without a sandbox."""
+    states: StatesReport = StatesReport()
+    """What keeping states cost and what became of them."""
+
+    def patch(self) -> str:
+        """Return the changes to the task's files as a patch that `git apply` takes: also of binary files, modes and links.
+
+        Raises:
+            UsageError: the agent has no sandbox, or nothing was chosen.
+            SandboxError: the kept files were removed or damaged since.
+        """
+        return self._kept().patch()
+
+    def save(self, target: str | Path) -> None:
+        """Write all files of the chosen node into a new folder, or into an archive where the name ends like one (.tar.gz, .zip …).
+
+        Raises:
+            UsageError: the agent has no sandbox, nothing was chosen, or the target is there already.
+            SandboxError: the kept files were removed or damaged since.
+        """
+        self._kept().save(Path(target))
+
+    def _kept(self) -> FinalState:
+        if self.state is None:
+            raise UsageError(f"run {self.run_id} has no files: the agent has no sandbox, or nothing was chosen")
+        return self.state
 
     def to_json(self) -> dict[str, JSON]:
         """A summary without the tree's steps."""
@@ -357,4 +483,5 @@ class Result:
             ],
             "changed_files": sorted(self.files),
             "deleted_files": sorted(self.deleted),
+            "states": self.states.to_json(),
         }

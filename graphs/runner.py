@@ -231,7 +231,7 @@ class LocalRunner:
                 record.root_ref = await sandboxes.keep(folder)
             run.save(record)
             saver = await stack.enter_async_context(run.saver())
-            graph = search_graph().compile(checkpointer=saver)
+            graph = search_graph().compile(checkpointer=saver)  # pyright: ignore[reportUnknownMemberType]  # partly untyped
 
             ledger = Ledger(budget, elapsed_seconds=record.elapsed_seconds)
             # A few calls more than the endpoint serves at once: one that waits there takes a slot the moment it falls free,

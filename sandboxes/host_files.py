@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from ..core.errors import UsageError
-from .manifest import Entry, is_inside
+from .manifest import Entry, is_inside, link_stays_inside, printable
 
 _log = logging.getLogger(__name__)
 
@@ -45,8 +45,8 @@ def scan(folder: Path, *, limit_bytes: int, keep: Callable[[bytes], str]) -> dic
             if item is None:
                 entries[path] = Entry("d", 0, 0, "")
             elif item.is_symlink():
-                target = os.readlink(item.path)  # noqa: PTH115  # a Path would tidy the target up  # a Path would tidy the target up
-                if _link_stays_inside(path, target):
+                target = os.readlink(item.path)  # noqa: PTH115  # a Path would tidy the target up
+                if link_stays_inside(path, target):
                     entries[path] = Entry("l", 0, 0, target)
                 else:
                     _log.warning("%s: link to %r leaves the folder and is left out", item.path, target)
@@ -79,7 +79,7 @@ def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
             items = sorted(listing, key=lambda item: item.name)
         kept = 0
         for item in items:
-            path = os.path.join(inner, item.name)  # noqa: PTH118  # plain text is what a manifest holds  # plain text is what a manifest holds
+            path = os.path.join(inner, item.name)  # noqa: PTH118  # plain text is what a manifest holds
             if item.is_dir(follow_symlinks=False):
                 if item.name in SKIPPED_FOLDERS or Path(item.path, "pyvenv.cfg").exists():
                     continue
@@ -94,13 +94,6 @@ def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
             kept += 1
         if not kept and inner:
             yield inner, None
-
-
-def _link_stays_inside(path: str, target: str) -> bool:
-    if target.startswith("/"):
-        return False
-    end = os.path.normpath(os.path.join(os.path.dirname(path), target))  # noqa: PTH118, PTH120
-    return end != ".." and not end.startswith("../")
 
 
 def write_tree(folder: Path, changed: Mapping[str, bytes], deleted: Sequence[str] = ()) -> None:
@@ -131,6 +124,9 @@ def write_tree(folder: Path, changed: Mapping[str, bytes], deleted: Sequence[str
 def write_entry(folder: Path, path: str, entry: Entry, content: bytes) -> None:
     """Write one entry of a snapshot below `folder`, by the rules of `write_tree`.
 
+    Links that lead out of the folder are left out with a warning: guests can make them, and what they lead to there is
+    not what they would lead to here.
+
     Raises:
         UsageError: the path leads through a link.
     """
@@ -138,6 +134,8 @@ def write_entry(folder: Path, path: str, entry: Entry, content: bytes) -> None:
         _within(folder, path, partial(_replace, content=content, mode=entry.mode), make=True)
     elif entry.kind == "d":
         _within(folder, f"{path}/.", _nothing, make=True)
+    elif not link_stays_inside(path, entry.content):
+        _log.warning("%s: link to %r leaves the folder and is left out", printable(path), printable(entry.content))
     else:
         _within(folder, path, lambda parent, name: os.symlink(entry.content, name, dir_fd=parent), make=True)
 

@@ -38,6 +38,17 @@ def is_inside(path: str) -> bool:
     return "\0" not in path and all(part not in {"", ".", ".."} for part in parts)
 
 
+def link_stays_inside(path: str, target: str) -> bool:
+    """Whether a link at `path` leads nowhere but into the tree, whatever links its way takes.
+
+    It must be relative and go up only at its beginning and not beyond the top. Then, where all links of a tree are such,
+    no way through any number of them leads out: `a/../..` would, by way of a link `a`.
+    """
+    parts = target.split("/")
+    ups = next((number for number, part in enumerate(parts) if part != ".."), len(parts))
+    return not target.startswith("/") and "\0" not in target and ups <= path.count("/") and ".." not in parts[ups:]
+
+
 def parse(rows: Any) -> Manifest:
     """Return the manifest that `rows`, lists of [kind, path, mode, size, content], describe.
 

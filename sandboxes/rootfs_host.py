@@ -18,7 +18,7 @@ from ..core.errors import SandboxStartFailed
 from .rootfs import Rootfs
 from .rootfs_python import PREFIX, add_packages, add_python, distributions, interpreter
 
-_RECIPE = 2
+_RECIPE = 3
 """Raised with every change of what an image consists of."""
 
 _PROGRAMS = (
@@ -30,6 +30,9 @@ _PROGRAMS = (
     "join", "comm", "split", "mktemp", "nproc", "yes", "tree", "file", "less", "more", "nice", "nohup", "setsid",
 )  # fmt: skip
 _NEEDED = ("sh", "ls", "cat")
+
+_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+"""So that programs with an allow-list of hosts can tell whom they talk to."""
 
 _LIBRARY = re.compile(r"(?:=>\s+)?(/\S+)\s+\(0x")
 
@@ -60,6 +63,8 @@ def build(packages: Sequence[str], scratch: Path) -> Rootfs:
     for name in ("bin", "sbin", "lib", "lib32", "lib64"):  # usually links into /usr, and the loader's path goes by one
         if Path(f"/{name}").is_symlink():
             rootfs.links[name] = str(Path(f"/{name}").readlink()).lstrip("/")
+    if _CERTIFICATES.is_file():
+        rootfs.add(str(_CERTIFICATES), _CERTIFICATES.resolve())
     binaries: list[Path] = []
     for name, found in _programs().items():
         real = Path(found).resolve()

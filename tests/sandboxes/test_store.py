@@ -61,9 +61,10 @@ def test_store_is_found_again(store: Store, tmp_path: Path) -> None:
 
 
 def test_damage_is_noticed(store: Store, tmp_path: Path) -> None:
-    """A content or manifest that is not what its name says is never handed out."""
+    """A content or manifest that is not what its name says is never handed out by a process that reads it."""
     ref = store.keep(folder(tmp_path / "src", {"a": "content"}), limit_bytes=100)
     digest = store.manifest(ref)["a"].content
+    store = Store(tmp_path / "store")
     (tmp_path / "store" / "contents" / digest[:2] / digest).write_text("changed")
     with pytest.raises(SandboxError, match="was changed or damaged"):
         store.get(digest)
@@ -130,7 +131,7 @@ def test_keep_tells_what_is_wrong(store: Store, tmp_path: Path) -> None:
     folder(tmp_path / "src", {"big": "x" * 2_000_000})
     with pytest.raises(UsageError, match="is not a folder"):
         store.keep(tmp_path / "nothing", limit_bytes=100)
-    with pytest.raises(UsageError, match="is not a folder"):
+    with pytest.raises(UsageError, match="give a folder or an archive"):
         store.keep(tmp_path / "src" / "big", limit_bytes=100)
     with pytest.raises(UsageError, match="holds more than the 1 MiB"):
         store.keep(tmp_path / "src", limit_bytes=1 << 20)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import secrets
 import struct
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..core.errors import SandboxLost
@@ -58,6 +59,7 @@ class Channel:
         """Why the worker is lost; None while it is not."""
         self._waiting: dict[int, asyncio.Future[tuple[dict[str, Any], bytes]]] = {}
         self._abandoned: set[int] = set()
+        self._listeners: dict[int, Callable[[dict[str, Any], bytes], None]] = {}
         self._reader: asyncio.Task[None] | None = None
 
     async def open(self, timeout_seconds: float) -> dict[str, Any]:
@@ -82,16 +84,20 @@ class Channel:
         *,
         timeout_seconds: float,
         request_id: int | None = None,
+        listener: Callable[[dict[str, Any], bytes], None] | None = None,
     ) -> tuple[dict[str, Any], bytes]:
         """Send one request and return its reply.
 
-        Cancelling the caller gives up the wait, not the work: the worker finishes it.
+        Cancelling the caller gives up the wait, not the work: the worker finishes it. `listener` is told of what arrives
+        before the reply.
 
         Raises:
             SandboxLost: no reply within the time, or the worker is gone.
         """
         number = self.new_id() if request_id is None else request_id
         future = self._expect(number)
+        if listener is not None:
+            self._listeners[number] = listener
         try:
             await self._send({**fields, "op": op, "id": number}, body)
         except BaseException:
@@ -99,6 +105,16 @@ class Channel:
             self._abandoned.add(number)
             raise
         return await self._reply(number, future, timeout_seconds)
+
+    async def say(self, op: str, fields: dict[str, Any], body: bytes = b"") -> None:
+        """Send a message that has no reply.
+
+        Raises:
+            SandboxLost: the worker is gone.
+        """
+        if self.lost is not None:
+            raise SandboxLost(self._message())
+        await self._send({**fields, "op": op, "id": self.new_id()}, body)
 
     async def _send(self, header: dict[str, Any], body: bytes) -> None:
         text = json.dumps(header).encode("ascii")
@@ -158,6 +174,13 @@ class Channel:
 
     def _hand_out(self, header: dict[str, Any], body: bytes) -> None:
         number = header["id"]
+        if "part" in header or "taken" in header:
+            if number in self._listeners:
+                self._listeners[number](header, body)
+            elif number not in self._abandoned:
+                raise ValueError(f"a part of a reply to a request {number!r} that expects none")
+            return
+        self._listeners.pop(number, None)
         future = self._waiting.pop(number, None)
         if future is None:
             if number not in self._abandoned:

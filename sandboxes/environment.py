@@ -3,35 +3,52 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from ..core.errors import SandboxError, SandboxLost, UsageError
-from ..core.protocols import Capability
-from ..core.types import ExecResult
+from ..core.protocols import Capability, Process
+from ..core.types import Command, ExecResult, StateCost
 from .guest import Guest
 from .manifest import printable
 from .pool import Pool
 from .store import Store
+from .workspace import WorkSpace
+
+NO_COST = StateCost()
 
 
 class WorkerEnvironment:
-    """A branch's live state in one sandbox; implements `core.protocols.Environment`.
+    """A branch's live state in a sandbox; implements `core.protocols.Environment`.
 
     State is the work space's files. Programs do not outlive the call that started them, and scratch space (`/tmp`) is
-    emptied by `restore`, so that files are all there is.
+    empty after `restore`, so that files are all there is.
+
+    A fork gets its place when it is first used: beside its parent, where the sandbox has branches and is not at work, else
+    in a sandbox of its own.
     """
 
     capability: Capability = "forkable"
 
-    def __init__(self, guest: Guest, supply: WorkerSandboxes) -> None:
-        self._guest: Guest | None = guest
-        self._supply = supply
+    def __init__(
+        self, supply: WorkerSandboxes, space: WorkSpace | None, *, ref: str = "", near: Guest | None = None
+    ) -> None:
         self.isolation = supply.isolation
+        self._supply = supply
+        self._space = space
+        self._ref = ref
+        self._near = near
+        self._closed = False
+
+    @property
+    def cost(self) -> StateCost:
+        """What keeping states and bringing them back has cost here."""
+        return NO_COST if self._space is None else self._space.cost
 
     async def exec(
         self,
-        command: Sequence[str] | str,
+        command: Command,
         *,
         stdin: bytes = b"",
         timeout_seconds: float = 60.0,
@@ -39,7 +56,8 @@ class WorkerEnvironment:
         env: Mapping[str, str] | None = None,
         output_limit_bytes: int = 1 << 20,
     ) -> ExecResult:
-        return await self._live().exec(
+        space = await self._live()
+        return await space.exec(
             command,
             stdin=stdin,
             timeout_seconds=timeout_seconds,
@@ -48,11 +66,27 @@ class WorkerEnvironment:
             output_limit_bytes=output_limit_bytes,
         )
 
+    @asynccontextmanager
+    async def start(
+        self,
+        command: Command,
+        *,
+        timeout_seconds: float = 60.0,
+        cwd: str = ".",
+        env: Mapping[str, str] | None = None,
+        output_limit_bytes: int = 1 << 20,
+    ) -> AsyncGenerator[Process]:
+        space = await self._live()
+        async with space.start(
+            command, timeout_seconds=timeout_seconds, cwd=cwd, env=env or {}, output_limit_bytes=output_limit_bytes
+        ) as process:
+            yield process
+
     async def read(self, path: str, *, limit_bytes: int = 1 << 24) -> bytes:
-        return await self._live().read(path, limit_bytes=limit_bytes)
+        return await (await self._live()).read(path, limit_bytes=limit_bytes)
 
     async def write(self, path: str, content: bytes) -> None:
-        await self._live().write(path, content)
+        await (await self._live()).write(path, content)
 
     async def remove(self, path: str) -> None:
         """Remove a file, or a folder with all that is in it.
@@ -60,38 +94,47 @@ class WorkerEnvironment:
         Raises:
             UsageError: `path` leads out of the work space.
         """
-        await self._live().remove(path)
+        await (await self._live()).remove(path)
 
     async def list(self) -> list[str]:
-        manifest = await self._live().manifest()
+        manifest = await (await self._live()).manifest(self._supply.store)
         return sorted(printable(path) for path, entry in manifest.items() if entry.kind != "d")
 
     async def snapshot(self) -> str:
-        return await self._live().save(self._supply.store)
+        return await (await self._live()).save(self._supply.store)
 
     async def restore(self, ref: str) -> None:
-        manifest = self._supply.store.manifest(ref)
-        guest = self._live()
+        self._supply.store.manifest(ref)  # one that does not exist is the caller's mistake and changes nothing
+        space = await self._live()
         try:
-            await guest.load(manifest, self._supply.store)
+            self._space = await space.restore(ref, self._supply.store)
         except OSError:
             # The guest has made something that cannot be cleared away. A fresh sandbox can be given the state.
-            self._guest = None
-            await self._supply.pool.discard(guest)
-            self._guest = await self._supply.fresh(ref)
+            self._space = None
+            await self._supply.discard(space)
+            self._space = await self._supply.place(ref)
+            self._space.cost += space.cost
 
     async def fork(self) -> WorkerEnvironment:
-        return await self._supply.open(await self.snapshot())
+        space = await self._live()
+        return self._supply.beside(space.guest, await space.save(self._supply.store))
 
     async def close(self) -> None:
-        guest, self._guest = self._guest, None
-        if guest is not None:
-            self._supply.pool.give_back(guest)
+        self._closed = True
+        space, self._space = self._space, None
+        near, self._near = self._near, None
+        if space is not None:
+            await self._supply.release(space)
+        if near is not None:
+            self._supply.leave(near)
 
-    def _live(self) -> Guest:
-        if self._guest is None:
+    async def _live(self) -> WorkSpace:
+        if self._closed:
             raise UsageError("this environment is closed; open another one")
-        return self._guest
+        if self._space is None:
+            near, self._near = self._near, None
+            self._space = await self._supply.place(self._ref, near)
+        return self._space
 
 
 class WorkerSandboxes:
@@ -114,32 +157,66 @@ class WorkerSandboxes:
         self._on_close = on_close
 
     async def open(self, ref: str | None = None) -> WorkerEnvironment:
-        return WorkerEnvironment(await self.fresh(self.store.empty_ref if ref is None else ref), self)
+        return WorkerEnvironment(self, await self.place(self.store.empty_ref if ref is None else ref))
 
-    async def fresh(self, ref: str) -> Guest:
-        """Return a lent guest whose work space is in the state `ref`.
+    def beside(self, guest: Guest, ref: str) -> WorkerEnvironment:
+        """Return an environment in the state `ref` that goes where `guest` is, if it can when it is first used."""
+        if not guest.has_branches:
+            return WorkerEnvironment(self, None, ref=ref)
+        guest.holders += 1
+        return WorkerEnvironment(self, None, ref=ref, near=guest)
+
+    async def place(self, ref: str, near: Guest | None = None) -> WorkSpace:
+        """Return a work space in the state `ref`, in a guest that is lent until `release`.
 
         A used guest that cannot be brought there is replaced by another, a new one in the end.
+
+        Args:
+            ref: the state.
+            near: a guest that the caller holds; used if it has the state at hand and is not at work.
 
         Raises:
             SandboxStartFailed: none could be started.
             SandboxError: the state does not fit into a sandbox.
         """
-        manifest = self.store.manifest(ref)
+        self.store.manifest(ref)
+        if near is not None:
+            if ref in near.states and not near.busy and not near.lost:
+                return await WorkSpace.open(near, ref, self.store)
+            self.leave(near)
         trouble: Exception | None = None
         for _ in range(3):
-            guest = await self.pool.take()
+            guest = await self.pool.take(ref)
+            guest.holders = 1
             try:
-                await guest.load(manifest, self.store)
+                return await WorkSpace.open(guest, ref, self.store)
             except (OSError, SandboxLost) as error:
                 trouble = error
                 await self.pool.discard(guest)
             except BaseException:
                 await self.pool.discard(guest)
                 raise
-            else:
-                return guest
         raise SandboxError(f"no sandbox could be brought into the state {ref}: {trouble}") from trouble
+
+    async def release(self, space: WorkSpace) -> None:
+        """Give up a work space; its guest goes back to the pool with the last one."""
+        try:
+            await space.close()
+        except (SandboxLost, OSError):
+            space.guest.channel.fail("a branch of it could not be removed")
+        finally:
+            self.leave(space.guest)
+
+    async def discard(self, space: WorkSpace) -> None:
+        """Give up a work space and the guest that it is in."""
+        space.guest.holders -= 1
+        await self.pool.discard(space.guest)
+
+    def leave(self, guest: Guest) -> None:
+        """Give up a place in a guest."""
+        guest.holders -= 1
+        if guest.holders <= 0:
+            self.pool.give_back(guest)
 
     async def keep(self, folder: Path) -> str:
         return await asyncio.to_thread(self.store.keep, folder, limit_bytes=self._workspace_bytes)

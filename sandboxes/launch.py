@@ -16,6 +16,7 @@ from .channel import Channel, Transport
 from .environment import WorkerSandboxes
 from .guest import Guest
 from .store import Store
+from .syscalls import programs
 
 WORKSPACE = "/workspace"
 SCRATCH = "/tmp"  # noqa: S108  # inside the sandbox
@@ -29,7 +30,19 @@ _BOOTSTRAP = (
     "import os\nb=b''\nwhile b[-1:]!=b'\\0':\n c=os.read(0,65536)\n if not c:os._exit(0)\n b+=c\n"
     "exec(compile(b[:-1],'worker','exec'))"
 )
-"""Reads the worker's program from standard input, up to a NUL, and becomes it: nothing has to be mounted or installed."""
+"""Reads a program from standard input, up to a NUL, and becomes it: nothing has to be mounted or installed."""
+_MODULES = ("frames", "kernel", "files", "branches", "python", "programs", "worker")
+"""The worker's modules, each after those that it imports."""
+_LOADER = """import sys, types
+package = sys.modules["inside"] = types.ModuleType("inside")
+package.__path__ = []
+for name, text in SOURCES:
+    module = sys.modules["inside." + name] = types.ModuleType("inside." + name)
+    module.__package__ = "inside"
+    setattr(package, name, module)
+    exec(compile(text, "inside/" + name + ".py", "exec"), vars(module))
+module.main()
+"""
 
 
 class SandboxLimits(BaseModel):
@@ -64,13 +77,23 @@ class SandboxLimits(BaseModel):
         return self.workspace_mb << 20
 
     @property
+    def spare_bytes(self) -> int:
+        """Memory that is left beside a full work space and full scratch folders: for states that are kept at hand."""
+        return (self.memory_mb - self.workspace_mb - 2 * self.scratch_mb - _WORKER_MB) << 20
+
+    @property
     def scratch_bytes(self) -> int:
         """Size of each scratch folder."""
         return self.scratch_mb << 20
 
 
 def worker_command(
-    run_id: str, scratch: Sequence[str], *, guest: int | None, limits: Mapping[str, int] | None = None
+    run_id: str,
+    scratch: Sequence[str],
+    *,
+    guest: int | None,
+    limits: Mapping[str, int] | None = None,
+    branches: Mapping[str, int] | None = None,
 ) -> list[str]:
     """Return the command that becomes a worker once `start_guest` has sent it its program.
 
@@ -79,6 +102,8 @@ def worker_command(
         scratch: folders that are emptied with every change of state.
         guest: uid of the guest's programs; None where the worker has that uid itself.
         limits: resource limits of the guest's programs by their names in `resource`, without "RLIMIT_".
+        branches: limits of the work spaces that live side by side, where the worker shall try to have several; its guest
+            is then put under a system-call filter of its own, since the worker may mount.
     """
     environment = {
         "HOME": SCRATCH,
@@ -98,8 +123,17 @@ def worker_command(
         "guest": guest,
         "limits": dict(limits or {}),
         "env": environment,
+        "branches": dict(branches or {}),
+        "filters": {name: text.hex() for name, text in programs().items()} if branches else {},
     }
     return ["python3", "-I", "-S", "-X", "utf8", "-c", _BOOTSTRAP, json.dumps(settings)]
+
+
+def worker_program() -> bytes:
+    """Return the program that becomes the worker: its modules as text, and what makes modules of them."""
+    folder = files(__name__.rpartition(".")[0]).joinpath("inside")
+    sources = [(name, folder.joinpath(f"{name}.py").read_text(encoding="utf-8")) for name in _MODULES]
+    return f"SOURCES = {sources!a}\n{_LOADER}".encode("ascii") + b"\0"
 
 
 async def start_guest(transport: Transport, *, workspace_bytes: int, place: str) -> Guest:
@@ -110,8 +144,8 @@ async def start_guest(transport: Transport, *, workspace_bytes: int, place: str)
     """
     channel = Channel(transport)
     try:
-        await transport.write(files(__name__.rpartition(".")[0]).joinpath("worker.py").read_bytes() + b"\0")
-        await channel.open(_START_SECONDS)
+        await transport.write(worker_program())
+        hello = await channel.open(_START_SECONDS)
     except (SandboxLost, OSError) as error:
         await channel.close()
         said = transport.diagnosis()
@@ -120,7 +154,8 @@ async def start_guest(transport: Transport, *, workspace_bytes: int, place: str)
     except BaseException:
         await channel.close()
         raise
-    return Guest(channel, workspace=WORKSPACE, workspace_bytes=workspace_bytes)
+    has_branches = bool(hello.get("branches"))
+    return Guest(channel, workspace=WORKSPACE, workspace_bytes=workspace_bytes, has_branches=has_branches)
 
 
 async def open_supply(

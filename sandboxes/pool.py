@@ -40,8 +40,8 @@ class Pool:
         """
         self.give_back(await self.take())
 
-    async def take(self) -> Guest:
-        """Return a guest in an unknown state of its work space.
+    async def take(self, state: str | None = None) -> Guest:
+        """Return a guest, if possible one that has a state at hand, in an unknown state of its work space.
 
         Raises:
             SandboxStartFailed: none could be started, or the pool is closed.
@@ -49,7 +49,8 @@ class Pool:
         if self._closed:
             raise SandboxStartFailed("this supply of sandboxes is closed; start a new one")
         while self._idle:
-            guest = self._idle.pop()
+            guest = next((guest for guest in reversed(self._idle) if state in guest.states), self._idle[-1])
+            self._idle.remove(guest)
             if not guest.lost:
                 self._lent.add(guest)
                 self._grow()

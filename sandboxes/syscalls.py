@@ -1,8 +1,8 @@
-"""A system-call filter for sandboxes without an engine: classic BPF, as the kernel's seccomp takes it.
+"""A system-call filter for guests: classic BPF, as the kernel's seccomp takes it.
 
-Docker's sandboxes have a list of what is allowed (`seccomp.json`), which the engine compiles for the machine at hand. Here a
-list of what is refused has to do: it names the interfaces that are the kernel's usual weak spots and those that reach
-beyond a namespace.
+Docker's sandboxes have a list of what is allowed (`seccomp.json`), which the engine compiles for the machine at hand; guests
+get this filter on top, since the worker may do more than they. Elsewhere a list of what is refused has to do: it names the
+interfaces that are the kernel's usual weak spots and those that reach beyond a namespace.
 """
 
 from __future__ import annotations
@@ -91,6 +91,15 @@ def program() -> bytes:
             f"sandboxes without an engine know no system-call filter for {platform.machine()!r} "
             f"(only for {', '.join(_MACHINES)}); use a Docker engine"
         )
+    return _compiled(machine)
+
+
+def programs() -> dict[str, bytes]:
+    """Return the filters for all machines that there are filters for, by the machine's name."""
+    return {name: _compiled(machine) for name, machine in _MACHINES.items()}
+
+
+def _compiled(machine: _Machine) -> bytes:
     lines = [
         _line(_LOAD, _ARCHITECTURE_AT),
         _line(_JUMP_EQUAL, machine.architecture, when_true=1),

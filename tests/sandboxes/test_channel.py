@@ -16,8 +16,9 @@ import pytest
 from branchwise.core.errors import SandboxLost, SandboxStartFailed, UsageError
 from branchwise.sandboxes.channel import Channel
 from branchwise.sandboxes.guest import Guest
-from branchwise.sandboxes.launch import start_guest
+from branchwise.sandboxes.launch import start_guest, worker_program
 from branchwise.sandboxes.store import Store
+from branchwise.sandboxes.workspace import WorkSpace
 
 
 def frame(header: object, body: bytes = b"") -> bytes:
@@ -62,17 +63,17 @@ class Scripted:
         return "last words"
 
 
-async def guest_of(reply: Reply, *, piece: int = 1 << 20) -> Guest:
-    """Return a guest whose worker answers as told."""
+async def space_of(reply: Reply, *, piece: int = 1 << 20) -> WorkSpace:
+    """Return a work space whose worker answers as told."""
     channel = Channel(Scripted(reply, piece=piece))
     await channel.open(1)
-    return Guest(channel, workspace="/workspace", workspace_bytes=1 << 20)
+    return WorkSpace(Guest(channel, workspace="/workspace", workspace_bytes=1 << 20), None, None)
 
 
-def run(guest: Guest, **changed: Any) -> Awaitable[Any]:
+def run(space: WorkSpace, **changed: Any) -> Awaitable[Any]:
     """Run a program."""
     settings: dict[str, Any] = {"stdin": b"", "timeout_seconds": 0.1, "cwd": ".", "env": {}, "output_limit_bytes": 10}
-    return guest.exec(["true"], **{**settings, **changed})
+    return space.exec(["true"], **{**settings, **changed})
 
 
 DONE = {"code": 0, "timed_out": False, "cancelled": False, "truncated": False, "seconds": 0.1, "stdout": 2}
@@ -81,10 +82,10 @@ DONE = {"code": 0, "timed_out": False, "cancelled": False, "truncated": False, "
 @pytest.mark.parametrize("piece", [1, 3, 1 << 20])
 async def test_frames_may_arrive_in_any_pieces(piece: int) -> None:
     """Where the stream is cut does not matter."""
-    guest = await guest_of(lambda request: frame({**DONE, "id": request["id"]}, b"oute"), piece=piece)
-    result = await run(guest)
+    space = await space_of(lambda request: frame({**DONE, "id": request["id"]}, b"oute"), piece=piece)
+    result = await run(space)
     assert (result.stdout, result.stderr) == ("ou", "te")
-    await guest.kill()
+    await space.guest.kill()
 
 
 @pytest.mark.parametrize(
@@ -97,17 +98,20 @@ async def test_frames_may_arrive_in_any_pieces(piece: int) -> None:
         (lambda _: struct.pack(">II", 5, 0) + b"{]{]{", "no frame"),
         (lambda _: struct.pack(">II", 1 << 30, 0), "no frame"),
         (lambda _: struct.pack(">II", 2, 1 << 31) + b"{}", "no frame"),
+        (lambda request: frame({"id": request["id"]}, b"oute"), "no answer that makes sense"),
+        (lambda request: frame({**DONE, "id": request["id"], "stdout": "2"}, b"oute"), "no answer that makes sense"),
+        (lambda request: frame({"id": request["id"], "part": True}, b"oute"), "expects none"),
     ],
 )
 async def test_nonsense_is_a_lost_sandbox(bad: Reply, words: str) -> None:
     """Forged, doubled and broken frames end the trust; later calls fail at once."""
-    guest = await guest_of(bad)
+    space = await space_of(bad)
     with pytest.raises(SandboxLost, match=words):
-        await asyncio.gather(run(guest), run(guest, timeout_seconds=0.2))
-    assert guest.lost
+        await asyncio.gather(run(space), run(space, timeout_seconds=0.2))
+    assert space.guest.lost
     with pytest.raises(SandboxLost, match="last words"):
-        await run(guest)
-    await guest.kill()
+        await run(space)
+    await space.guest.kill()
 
 
 async def test_answer_in_advance_is_not_taken() -> None:
@@ -161,20 +165,20 @@ async def test_content_that_is_not_what_the_manifest_says(tmp_path: Path) -> Non
             return frame({"id": request["id"]}, json.dumps([["f", "a", 0o644, 3, "0" * 64]]).encode())
         return frame({"id": request["id"], "size": 3}, b"lie")
 
-    guest = await guest_of(reply)
+    space = await space_of(reply)
     with pytest.raises(SandboxLost, match="differs from its own manifest"):
-        await guest.save(Store(tmp_path))
-    assert guest.lost
-    await guest.kill()
+        await space.save(Store(tmp_path))
+    assert space.guest.lost
+    await space.guest.kill()
 
 
 async def test_manifest_that_leads_out_is_a_lost_sandbox(tmp_path: Path) -> None:
     """A manifest with a path outside of the work space is never used."""
     rows = json.dumps([["f", "../../etc/passwd", 0o644, 0, "0" * 64]]).encode()
-    guest = await guest_of(lambda request: frame({"id": request["id"]}, rows))
-    with pytest.raises(SandboxLost, match="sent no manifest"):
-        await guest.save(Store(tmp_path))
-    await guest.kill()
+    space = await space_of(lambda request: frame({"id": request["id"]}, rows))
+    with pytest.raises(SandboxLost, match="no answer that makes sense"):
+        await space.save(Store(tmp_path))
+    await space.guest.kill()
 
 
 async def test_worker_that_never_speaks_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,15 +194,15 @@ async def test_worker_that_never_speaks_is_not_waited_for(monkeypatch: pytest.Mo
 
 def test_worker_refuses_to_be_anything_but_process_1() -> None:
     """Its kill-everything would otherwise end every process of the user."""
-    program = Path(__file__).parents[2] / "sandboxes" / "worker.py"
-    told = subprocess.run([sys.executable, program, "{}"], capture_output=True, text=True, check=False)
+    program = worker_program().rstrip(b"\0").decode()
+    told = subprocess.run([sys.executable, "-c", program, "{}"], capture_output=True, text=True, check=False)
     assert told.returncode == 1
     assert "must be process 1 of a pid namespace" in told.stderr
 
 
 async def test_path_outside_is_refused_before_it_is_sent() -> None:
     """The host does not rely on the worker to refuse."""
-    guest = await guest_of(lambda _: b"")
+    space = await space_of(lambda _: b"")
     with pytest.raises(UsageError):
-        await guest.read("/etc/passwd", limit_bytes=1)
-    await guest.kill()
+        await space.read("/etc/passwd", limit_bytes=1)
+    await space.guest.kill()

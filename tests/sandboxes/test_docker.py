@@ -117,7 +117,7 @@ async def test_killed_worker_is_a_lost_sandbox(engine: DockerEngine, tmp_path: P
 
 async def test_frozen_worker_is_given_up(engine: DockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that does not answer is killed, not waited for."""
-    monkeypatch.setattr("branchwise.sandboxes.guest._GRACE_SECONDS", 1.0)
+    monkeypatch.setattr("branchwise.sandboxes.workspace._GRACE_SECONDS", 1.0)
     supply = await SMALL.start("test-frozen", tmp_path)
     environment = await supply.open()
     client = docker.from_env()

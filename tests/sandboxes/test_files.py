@@ -221,10 +221,10 @@ async def test_next_environment_finds_nothing_of_the_last(
     for _ in range(4):
         first = await supply.open()
         assert (await first.exec(hostile(leave))).ok
-        sandbox = first._guest
+        sandbox = first._space.guest
         await first.close()
         second = await supply.open()
-        seen += second._guest is sandbox
+        seen += second._space.guest is sandbox
         found = await second.exec(
             "find / -name left-behind -o -name locked 2>/dev/null; ls -A /workspace /tmp /dev/shm; id -u"
         )

@@ -104,10 +104,10 @@ async def test_killed_worker_is_a_lost_sandbox(tmp_path: Path) -> None:
     """When the sandbox dies under a program the caller learns that the result is unknown."""
     supply = await SMALL.start("test-local-lost", tmp_path)
     environment = await supply.open()
-    assert environment._guest is not None
+    assert environment._space is not None
     running = asyncio.create_task(environment.exec(["sleep", "60"]))
     await asyncio.sleep(0.1)
-    transport = environment._guest._channel.transport
+    transport = environment._space.guest.channel.transport
     assert isinstance(transport, PipeTransport)
     transport._process.kill()
     with pytest.raises(SandboxLost, match="it ended"):

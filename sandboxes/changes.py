@@ -1,0 +1,64 @@
+"""A work space's manifest from the one it started with and what has changed since."""
+
+from __future__ import annotations
+
+import json
+
+from ..core.errors import SandboxError
+from . import manifest as manifests
+from .manifest import Entry, Manifest, is_inside
+
+_FOLDER = Entry("d", 0, 0, "")
+
+
+def merged(base: Manifest, text: bytes) -> Manifest:
+    """Return the manifest after the changes that a worker describes.
+
+    Args:
+        base: the manifest before.
+        text: JSON of the rows that are new or changed, those of kind "x" naming what is gone, and of the folders that
+            something changed in.
+
+    Raises:
+        SandboxError: this is no such description.
+    """
+    try:
+        rows, folders = json.loads(text)
+        gone = [row[1] for row in rows if row[0] == "x"]
+        present = manifests.parse([row for row in rows if row[0] != "x"])
+    except (TypeError, ValueError, IndexError, KeyError) as error:
+        raise SandboxError(f"this does not describe changes of a work space: {error}") from error
+    if not all(isinstance(path, str) and is_inside(path) for path in (*gone, *(path for path in folders if path))):
+        raise SandboxError("this does not describe changes of a work space: it has a path that leads out of it")
+    # A file or link hides whatever had its name, folders with all that is in them included.
+    result = _without(base, {*gone, *present})
+    for folder in folders:
+        if result.get(folder, _FOLDER).kind != "d":
+            del result[folder]
+    result.update(present)
+    _settle_empty_folders(result, [folder for folder in folders if folder])
+    return dict(sorted(result.items()))
+
+
+def _without(base: Manifest, hidden: set[str]) -> dict[str, Entry]:
+    if not hidden:
+        return dict(base)
+    return {path: entry for path, entry in base.items() if not any(name in hidden for name in _path_and_parents(path))}
+
+
+def _path_and_parents(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
+
+
+def _settle_empty_folders(result: dict[str, Entry], changed: list[str]) -> None:
+    """A manifest names folders with nothing in them, and no others."""
+    if not changed:
+        return
+    parents = {name for path in result for name in _path_and_parents(path)[1:]}
+    parents.update(name for folder in changed for name in _path_and_parents(folder)[1:])
+    for folder in changed:
+        if folder in parents:
+            result.pop(folder, None)
+        else:
+            result[folder] = _FOLDER

@@ -1,0 +1,84 @@
+"""Frames over the worker's standard streams: two big-endian 32-bit lengths, a JSON object, raw bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # Python 3.8 cannot evaluate these
+    from typing import Any
+
+    Header = dict[str, Any]
+    Frame = tuple[Header, bytes]
+
+HEAD = struct.Struct(">II")
+
+
+class Refused(Exception):
+    """The request cannot be granted; `kind` tells the host why."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Hangup(Exception):
+    """The host closed the stream."""
+
+
+class Stream:
+    """Frames over the standard streams. Reading never blocks unless asked to, writing does."""
+
+    def __init__(self, source: int, sink: int) -> None:
+        self.source = source
+        self.sink = sink
+        self.buffer = bytearray()
+        os.set_blocking(source, False)
+
+    def fill(self) -> None:
+        """Take in what has arrived, without waiting."""
+        try:
+            data = os.read(self.source, 1 << 20)
+        except BlockingIOError:
+            return
+        if not data:
+            raise Hangup
+        self.buffer += data
+
+    def take(self) -> Frame | None:
+        """Return the next frame, None where it has not wholly arrived."""
+        if len(self.buffer) < HEAD.size:
+            return None
+        header_size, body_size = HEAD.unpack_from(self.buffer)
+        end = HEAD.size + header_size + body_size
+        if len(self.buffer) < end:
+            return None
+        with memoryview(self.buffer) as view:
+            header = bytes(view[HEAD.size : HEAD.size + header_size])
+            body = bytes(view[HEAD.size + header_size : end])
+        del self.buffer[:end]
+        return json.loads(header), body
+
+    def wait(self) -> Frame:
+        """Return the next frame."""
+        while True:
+            frame = self.take()
+            if frame is not None:
+                return frame
+            select.select([self.source], [], [])
+            self.fill()
+
+    def send(self, header: Header, body: bytes = b"") -> None:
+        """Send one frame."""
+        text = json.dumps(header).encode()
+        write_all(self.sink, HEAD.pack(len(text), len(body)) + text + body)
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """Write to the end, however small the pieces are that the other side takes."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]

@@ -13,6 +13,7 @@ from ..core.types import Command, ExecResult, StateCost
 from .guest import Guest
 from .manifest import printable
 from .pool import Pool
+from .secret import CleanProcess, Secrets
 from .store import Store
 from .workspace import WorkSpace
 
@@ -29,12 +30,11 @@ class WorkerEnvironment:
     in a sandbox of its own.
     """
 
-    capability: Capability = "forkable"
-
     def __init__(
         self, supply: WorkerSandboxes, space: WorkSpace | None, *, ref: str = "", near: Guest | None = None
     ) -> None:
         self.isolation = supply.isolation
+        self.capability: Capability = supply.capability
         self._supply = supply
         self._space = space
         self._ref = ref
@@ -57,14 +57,16 @@ class WorkerEnvironment:
         output_limit_bytes: int = 1 << 20,
     ) -> ExecResult:
         space = await self._live()
-        return await space.exec(
+        secrets = self._supply.secrets
+        result = await space.exec(
             command,
             stdin=stdin,
             timeout_seconds=timeout_seconds,
             cwd=cwd,
-            env=env or {},
+            env={**secrets.environment, **(env or {})},
             output_limit_bytes=output_limit_bytes,
         )
+        return secrets.cleaned(result)
 
     @asynccontextmanager
     async def start(
@@ -77,13 +79,18 @@ class WorkerEnvironment:
         output_limit_bytes: int = 1 << 20,
     ) -> AsyncGenerator[Process]:
         space = await self._live()
+        secrets = self._supply.secrets
         async with space.start(
-            command, timeout_seconds=timeout_seconds, cwd=cwd, env=env or {}, output_limit_bytes=output_limit_bytes
+            command,
+            timeout_seconds=timeout_seconds,
+            cwd=cwd,
+            env={**secrets.environment, **(env or {})},
+            output_limit_bytes=output_limit_bytes,
         ) as process:
-            yield process
+            yield CleanProcess(process, secrets) if secrets else process
 
     async def read(self, path: str, *, limit_bytes: int = 1 << 24) -> bytes:
-        return await (await self._live()).read(path, limit_bytes=limit_bytes)
+        return self._supply.secrets.redact(await (await self._live()).read(path, limit_bytes=limit_bytes))
 
     async def write(self, path: str, content: bytes) -> None:
         await (await self._live()).write(path, content)
@@ -101,23 +108,27 @@ class WorkerEnvironment:
         return sorted(printable(path) for path, entry in manifest.items() if entry.kind != "d")
 
     async def snapshot(self) -> str:
-        return await (await self._live()).save(self._supply.store)
+        return await (await self._live()).save(self._supply.store, self._supply.secrets)
 
     async def restore(self, ref: str) -> None:
         self._supply.store.manifest(ref)  # one that does not exist is the caller's mistake and changes nothing
         space = await self._live()
-        try:
-            self._space = await space.restore(ref, self._supply.store)
-        except OSError:
-            # The guest has made something that cannot be cleared away. A fresh sandbox can be given the state.
-            self._space = None
-            await self._supply.discard(space)
-            self._space = await self._supply.place(ref)
-            self._space.cost += space.cost
+        if not space.guest.single_use:
+            try:
+                self._space = await space.restore(ref, self._supply.store)
+            except OSError:
+                pass  # the guest has made something that cannot be cleared away
+            else:
+                return
+        # A fresh sandbox can be given the state.
+        self._space = None
+        await self._supply.discard(space)
+        self._space = await self._supply.place(ref)
+        self._space.cost += space.cost
 
     async def fork(self) -> WorkerEnvironment:
         space = await self._live()
-        return self._supply.beside(space.guest, await space.save(self._supply.store))
+        return self._supply.beside(space.guest, await space.save(self._supply.store, self._supply.secrets))
 
     async def close(self) -> None:
         self._closed = True
@@ -148,13 +159,23 @@ class WorkerSandboxes:
         isolation: str,
         workspace_bytes: int,
         max_idle: int,
+        memory_bytes: int,
         on_close: Callable[[], Awaitable[None]] | None = None,
+        secrets: Secrets | None = None,
+        capability: Capability = "forkable",
     ) -> None:
         self.isolation = isolation
+        self.capability: Capability = capability
+        self.secrets = secrets or Secrets({})
         self.store = store
-        self.pool = Pool(make, max_idle=max_idle)
+        self.pool = Pool(make, max_idle=max_idle, memory_bytes=memory_bytes)
         self._workspace_bytes = workspace_bytes
         self._on_close = on_close
+
+    @property
+    def snapshots(self) -> Store:
+        """Where the states are kept."""
+        return self.store
 
     async def open(self, ref: str | None = None) -> WorkerEnvironment:
         return WorkerEnvironment(self, await self.place(self.store.empty_ref if ref is None else ref))

@@ -9,12 +9,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from ..core.errors import SandboxLost, SandboxStartFailed
+from ..core.protocols import Capability
 from .channel import Channel, Transport
 from .environment import WorkerSandboxes
+from .grants import Grants
 from .guest import Guest
+from .secret import Secrets
 from .store import Store
 from .syscalls import programs
 
@@ -45,10 +48,8 @@ module.main()
 """
 
 
-class SandboxLimits(BaseModel):
+class SandboxLimits(Grants):
     """What can be set for every kind of sandbox."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     packages: tuple[str, ...] = Field(
         default=("pytest",), description="installed Python packages that the made image gets, with what they require"
@@ -94,6 +95,8 @@ def worker_command(
     guest: int | None,
     limits: Mapping[str, int] | None = None,
     branches: Mapping[str, int] | None = None,
+    env: Mapping[str, str] | None = None,
+    prelude: str = "",
 ) -> list[str]:
     """Return the command that becomes a worker once `start_guest` has sent it its program.
 
@@ -104,6 +107,8 @@ def worker_command(
         limits: resource limits of the guest's programs by their names in `resource`, without "RLIMIT_".
         branches: limits of the work spaces that live side by side, where the worker shall try to have several; its guest
             is then put under a system-call filter of its own, since the worker may mount.
+        env: further environment variables of the guest's programs.
+        prelude: Python text that runs before anything is received.
     """
     environment = {
         "HOME": SCRATCH,
@@ -115,6 +120,7 @@ def worker_command(
         # as a search does, would run as what it was before.
         "PYTHONDONTWRITEBYTECODE": "1",
         "BRANCHWISE_SANDBOX": "1",
+        **(env or {}),
     }
     settings = {
         "run": run_id,
@@ -126,7 +132,7 @@ def worker_command(
         "branches": dict(branches or {}),
         "filters": {name: text.hex() for name, text in programs().items()} if branches else {},
     }
-    return ["python3", "-I", "-S", "-X", "utf8", "-c", _BOOTSTRAP, json.dumps(settings)]
+    return ["python3", "-I", "-S", "-X", "utf8", "-c", prelude + _BOOTSTRAP, json.dumps(settings)]
 
 
 def worker_program() -> bytes:
@@ -165,6 +171,8 @@ async def open_supply(
     store: Path,
     isolation: str,
     on_close: Callable[[], Awaitable[None]] | None = None,
+    secrets: Secrets | None = None,
+    capability: Capability = "forkable",
 ) -> WorkerSandboxes:
     """Return a supply with one sandbox ready.
 
@@ -177,7 +185,10 @@ async def open_supply(
         isolation=isolation,
         workspace_bytes=limits.workspace_bytes,
         max_idle=limits.max_idle,
+        memory_bytes=limits.memory_mb << 20,
         on_close=on_close,
+        secrets=secrets,
+        capability=capability,
     )
     try:
         await supply.pool.warm()

@@ -265,9 +265,7 @@ class Branches:
     def describe(self, entry: os.DirEntry[str], path: str, rows: list[Row], folders: list[str]) -> None:
         """Add one entry of a branch's own folder to its changes."""
         status = entry.stat(follow_symlinks=False)
-        if stat.S_ISDIR(status.st_mode):
-            if entry.name in SKIPPED_FOLDERS:
-                return
+        if stat.S_ISDIR(status.st_mode) and entry.name not in SKIPPED_FOLDERS:
             with contextlib.suppress(OSError):
                 if os.getxattr(entry.path, OPAQUE, follow_symlinks=False) == b"y":
                     rows.append(["x", path, 0, 0, ""])

@@ -23,6 +23,7 @@ PRELOADED = (
     "statistics string struct subprocess tempfile textwrap threading time traceback typing unittest uuid"
 )
 NAME = "<string>"
+INTERRUPTED = -signal.SIGINT
 
 _warm: frozenset[str] = frozenset()
 
@@ -110,7 +111,7 @@ def report(error: BaseException) -> int:
             traceback.print_exception(type(error), error, trace)
         else:
             sys.excepthook(type(error), error, trace)
-    return 130 if isinstance(error, KeyboardInterrupt) else 1
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
 
 
 def leave(status: int) -> NoReturn:
@@ -118,9 +119,13 @@ def leave(status: int) -> NoReturn:
     try:
         threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - waits for threads that are no daemons
         atexit._run_exitfuncs()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        sys.stdout.flush()
+        if sys.stdout is not None and not sys.stdout.closed:
+            sys.stdout.flush()
     except BaseException:  # noqa: BLE001
         status = status or 120
     with contextlib.suppress(BaseException):
         sys.stderr.flush()
+    if status == INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
     os._exit(status)

@@ -9,7 +9,7 @@ from typing import Literal
 
 FOLDER = Path(__file__).with_name("abuses")
 
-_BETWEEN = re.compile(r"^=== next (call|use) ===\n", re.MULTILINE)
+_BETWEEN = re.compile(r"^=== next (warm )?(call|use) ===\n", re.MULTILINE)
 _ENDINGS = {"itself", "killed", "time"}
 
 
@@ -20,6 +20,8 @@ class Part:
     text: str
     when: Literal["first", "call", "use"]
     """First, in the next call of the same environment, or by the next user of the same sandbox."""
+    warm: bool = False
+    """Whether it runs in a process forked from the worker's interpreter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +62,9 @@ def parse(name: str, text: str) -> Abuse:
         header[match[1]] = match[2]
         lines.pop(0)
     pieces = _BETWEEN.split("".join(lines))
-    parts = [Part(pieces[0], "first")]
-    parts += [
-        Part(piece, "call" if when == "call" else "use") for when, piece in zip(pieces[1::2], pieces[2::2], strict=True)
-    ]
+    parts = [Part(pieces[0], "first", warm=header.pop("warm", "") == "yes")]
+    for warm, when, piece in zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True):
+        parts.append(Part(piece, "call" if when == "call" else "use", warm=warm is not None))
     ends = frozenset(re.split(r",\s*", header.pop("ends", "itself")))
     pairs = (pair.partition("=") for pair in header.pop("env", "").split())
     abuse = Abuse(
@@ -76,7 +77,7 @@ def parse(name: str, text: str) -> Abuse:
         may_lose=header.pop("lost", "") == "allowed",
         leaves_files=header.pop("then", "") == "files",
         env={key: value for key, _, value in pairs},
-        stdin=header.pop("stdin", "").encode(),
+        stdin=header.pop("stdin", "").encode() * int(header.pop("copies", "1")),
     )
     if header or not ends <= _ENDINGS:
         raise ValueError(f"{name}: unknown {sorted(header) or sorted(ends - _ENDINGS)}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from branchwise.core.errors import OutputLimitExceeded, SandboxLost, UsageError
-from branchwise.core.types import ExecResult
+from branchwise.core.types import Command, ExecResult, Python
 from branchwise.sandboxes import Docker, Local
 from branchwise.sandboxes.environment import WorkerEnvironment, WorkerSandboxes
 
@@ -26,6 +26,8 @@ MARGIN_SECONDS = 15.0
 """What a call may take beyond its own limit: on a loaded machine, to kill a tree of processes and to send the output."""
 FILES_SECONDS = 30.0
 """What the host may take to handle the files that a program left."""
+LEFT_BYTES = 1 << 20
+"""What kept states of small files may take in a sandbox that is handed on."""
 _WELL = "well"
 _NEIGHBOUR = f"""prove_inside()
 import subprocess
@@ -83,21 +85,27 @@ class Range:
         self.supply = supply
         self.ears = ears
         self._neighbour: WorkerEnvironment | None = None
-        self._neighbours_worker = 0
+        self._workers: dict[object, int] = {}
 
     async def settle(self) -> None:
-        """Let the neighbour move in, and learn which processes are its own."""
+        """Let the neighbour move in."""
         self._neighbour = await self._open()
         await self._neighbour.write("secret", b"the neighbour's")
-        waiting = asyncio.create_task(self._neighbour.exec(["sleep", "60"]))
-        self._neighbours_worker = (await appear(self.run_id, 1))[0].worker
+
+    async def _identify(self, env: WorkerEnvironment) -> None:
+        """Learn which process of this machine is the worker of a sandbox."""
+        if _guest(env) in self._workers:
+            return
+        mark = f"60.{secrets.randbits(32)}"
+        waiting = asyncio.create_task(env.exec(["sleep", mark]))
+        self._workers[_guest(env)] = (await appear(self.run_id, 1, mark)).worker
         waiting.cancel()
         await asyncio.wait({waiting})
 
-    def command(self, program: str) -> list[str]:
+    def command(self, program: str, *, warm: bool = False) -> Command:
         """Return the command that runs a program after its proof."""
         text = guarded(program, run_id=self.run_id, canaries=self.ears.addresses, abstract=[self.ears.abstract])
-        return ["python3", "-I", "-c", text]
+        return Python(text) if warm else ["python3", "-I", "-c", text]
 
     async def attempt(self, abuse: Abuse) -> Outcome:
         """Run an abuse and everything that has to be looked at afterwards."""
@@ -119,8 +127,7 @@ class Range:
         env = await self._open()
         for part in abuse.parts:
             if part.when == "use":
-                await env.close()
-                env = await self._open()
+                env = await self._reopen(env)
             if not await self._run(env, abuse, part, outcome):
                 break
         if not outcome.lost:
@@ -132,7 +139,21 @@ class Range:
 
     async def _open(self) -> WorkerEnvironment:
         env = await self.supply.open()
-        assert isinstance(env, WorkerEnvironment)
+        await self._identify(env)
+        return env
+
+    async def _reopen(self, env: WorkerEnvironment) -> WorkerEnvironment:
+        """Return an environment in the same sandbox, for another user."""
+        before = _guest(env)
+        await env.close()
+        others: list[WorkerEnvironment] = []
+        env = await self._open()
+        while _guest(env) is not before:
+            others.append(env)
+            assert len(others) < SMALL["pids"], "the sandbox was not used again"
+            env = await self._open()
+        for other in others:
+            await other.close()
         return env
 
     async def _run(self, env: WorkerEnvironment, abuse: Abuse, part: Part, outcome: Outcome) -> bool:
@@ -142,7 +163,7 @@ class Range:
         begun = time.monotonic()
         try:
             result = await env.exec(
-                self.command(part.text),
+                self.command(part.text, warm=part.warm),
                 timeout_seconds=limit,
                 env=abuse.env if first else {},
                 stdin=abuse.stdin if first else b"",
@@ -152,7 +173,7 @@ class Range:
             if not abuse.may_lose:
                 outcome.faults.append(f"the sandbox was lost: {error}")
             return False
-        if left := [process for process in survivors(self.run_id) if process.worker != self._neighbours_worker]:
+        if left := [process for process in survivors(self.run_id) if process.worker == self._workers.get(_guest(env))]:
             outcome.faults.append(f"processes when the call had returned: {left}")
         if time.monotonic() - begun > limit + MARGIN_SECONDS:
             outcome.faults.append(f"the call took {time.monotonic() - begun:.1f} s of {limit:g}")
@@ -202,7 +223,7 @@ class Range:
         if files := await env.list():
             outcome.faults.append(f"the next user finds {files[:3]}")
         used = await self._look(env, outcome)
-        if sum(used) > 64 << 10:
+        if sum(used) > LEFT_BYTES:
             outcome.faults.append(f"the next user finds {used} bytes in use")
         await env.close()
 
@@ -303,15 +324,21 @@ def survivors(run_id: str) -> list[Survivor]:
     return [Survivor(pid, found[pid], seen[pid][1][:80]) for pid in sorted(found.keys() - workers.keys())]
 
 
-async def appear(run_id: str, count: int) -> list[Survivor]:
-    """Return the guests' processes of a run once there are `count` of them."""
+async def appear(run_id: str, count: int, mark: str = "") -> Survivor:
+    """Return the last of the guests' processes of a run whose commands hold `mark`, once there are `count` of them."""
     deadline = time.monotonic() + 20
     while True:
-        here = survivors(run_id)
+        here = [process for process in survivors(run_id) if mark.encode() in process.command]
         if len(here) >= count:
-            return here
+            return here[-1]
         assert time.monotonic() < deadline, here
         await asyncio.sleep(0.01)
+
+
+def _guest(env: WorkerEnvironment) -> object:
+    """Return the sandbox in which an environment lives."""
+    assert env._space is not None
+    return env._space.guest
 
 
 async def handle_files(env: WorkerEnvironment, supply: WorkerSandboxes) -> list[str]:

@@ -101,7 +101,7 @@ class Agent:
 
         Args:
             task: what is to be done.
-            files: folder that is copied into the sandbox; never changed itself.
+            files: folder or archive (tar, zip) that is copied into the sandbox; never changed itself.
             budget: hard limits; none unless given.
             seed: makes the strategy's choices and the samples' seeds repeatable; random unless given.
             search: overrides the agent's own strategy for this run.

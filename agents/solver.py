@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from time import monotonic
 from typing import Any, Protocol
 
 from ..core.budget import Bill, Ledger
@@ -24,7 +23,6 @@ from ..core.events import Expand, Score
 from ..core.protocols import Candidate, Context, Environment, Meter, Model, Sandboxes, Verifier
 from ..core.tree import Tree
 from ..core.types import (
-    ExecResult,
     Node,
     NodeId,
     Observation,
@@ -39,6 +37,7 @@ from ..tools.tool import Tool
 from .agent import Agent
 from .forms import Form, Turn
 from .prompting import Prompter
+from .states import States
 
 
 class EffectLog(Protocol):
@@ -85,6 +84,12 @@ class Solver:
     _judged: dict[tuple[str, str], Verdict] = field(default_factory=dict[tuple[str, str], Verdict])
     """Verdicts by verifier and environment state: an equal state is not judged again."""
     _judging: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict[tuple[str, str], asyncio.Lock])
+    states: States | None = field(init=False)
+    _tools: dict[str, Tool] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.states = None if self.sandboxes is None else States(self.sandboxes, self.ledger)
+        self._tools = {tool.name: tool for tool in self.agent.toolbox}
 
     # --- one more step ---
 
@@ -126,28 +131,26 @@ class Solver:
         self, work: Expand, calls: Sequence[ToolCall], path: Sequence[Node], bill: Bill
     ) -> tuple[tuple[Observation, ...], str | None]:
         env_ref = path[-1].env_ref
-        tools = {tool.name: tool for tool in self.agent.toolbox}
+        await self.ensure_state(path, bill)
         async with self._environment(env_ref, bill) as environment:
             ctx = Context(self.task, environment, path)
-            observations = [
-                await self._call(f"{work.id}.{index}", call, tools, ctx, bill) for index, call in enumerate(calls)
-            ]
+            observations = [await self._call(f"{work.id}.{index}", call, ctx, bill) for index, call in enumerate(calls)]
             if environment is not None:
                 env_ref = await environment.snapshot()
         return tuple(observations), env_ref
 
-    async def _call(self, key: str, call: ToolCall, tools: Mapping[str, Tool], ctx: Context, bill: Bill) -> Observation:
+    async def _call(self, key: str, call: ToolCall, ctx: Context, bill: Bill) -> Observation:
         """Run one call. What goes wrong in it is for the model to see; what goes wrong around it ends the branch."""
         with await self.ledger.reserve(Usage(tool_calls=1)) as held:
             held.actual = Usage(tool_calls=1)
             bill.add(held.actual)
             try:
-                return Observation(call.id, await self._run(key, _named(call.name, tools), call, ctx))
+                return Observation(call.id, await self._run(key, _named(call.name, self._tools), call, ctx))
             except (BudgetExceeded, ModelError, SandboxError):
                 raise
             except TimeoutError:
                 return Observation(
-                    call.id, f"{call.name} was stopped after {tools[call.name].timeout_seconds:g} s", ok=False
+                    call.id, f"{call.name} was stopped after {self._tools[call.name].timeout_seconds:g} s", ok=False
                 )
             except (ToolError, UsageError) as error:
                 return Observation(call.id, str(error), ok=False)
@@ -189,6 +192,7 @@ class Solver:
             return verdict
 
     async def _ask(self, verifier: Verifier, path: Sequence[Node], bill: Bill) -> Verdict:
+        await self.ensure_state(path, bill)
         candidate = Candidate(
             self.task,
             path,
@@ -210,45 +214,45 @@ class Solver:
                     if verdict.calls:
                         self._judged.setdefault((verdict.verifier, node.env_ref), verdict)
 
-    # --- environments ---
+    # --- states ---
 
     @asynccontextmanager
     async def _environment(self, ref: str | None, bill: Bill, *, needed: bool = False) -> AsyncGenerator[Any]:
-        if self.sandboxes is None:
+        if self.states is None:
             if needed:
                 raise UsageError(f"agent {self.agent.name!r} has no sandbox; give it one: Agent(sandbox=...)")
             yield None
             return
-        environment = await self.sandboxes.open(ref)
-        try:
-            yield Paid(environment, self.ledger, bill)
-        finally:
-            await environment.close()
+        async with self.states.open(ref, bill) as environment:
+            yield environment
 
+    async def ensure_state(self, path: Sequence[Node], bill: Bill) -> None:
+        """See that the state of the path's last node is there; one that was dropped is made again.
 
-class Paid:
-    """An environment whose running time is paid from a ledger; everything else goes straight through."""
+        Raises:
+            SandboxError: its actions led to another state this time.
+        """
 
-    def __init__(self, inner: Environment, ledger: Ledger, bill: Bill) -> None:
-        self._inner = inner
-        self._ledger = ledger
-        self._bill = bill
+        async def act(before: Sequence[Node], step: Step, environment: Environment) -> None:
+            if not self.can_redo(step):
+                raise SandboxError(
+                    f"the state after node {before[-1].id} is gone, and its actions ({', '.join(c.name for c in step.calls)}) "
+                    "cannot be done again: they have effects outside of the sandbox, or are not the same every time"
+                )
+            ctx = Context(self.task, environment, before)
+            for index, call in enumerate(step.calls):
+                await self._call(f"again.{before[-1].id}.{index}", call, ctx, bill)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+        if self.states is not None:
+            await self.states.ensure(path, act, bill)
 
-    async def exec(self, command: Sequence[str] | str, *, timeout_seconds: float = 60.0, **options: Any) -> ExecResult:
-        """Run a program, for at most what is left of the budget's `sandbox_seconds`."""
-        left = self._ledger.left("sandbox_seconds")
-        allowed = timeout_seconds if left is None else min(timeout_seconds, max(left, 0.01))
-        with await self._ledger.reserve(Usage(sandbox_seconds=allowed)) as held:
-            began = monotonic()
-            try:
-                return await self._inner.exec(command, timeout_seconds=allowed, **options)
-            finally:
-                # Never more than was held: what the worker needs on top of the program is not the program's.
-                held.actual = Usage(sandbox_seconds=min(allowed, monotonic() - began))
-                self._bill.add(held.actual)
+    def can_redo(self, step: Step) -> bool:
+        """Whether taking a step once more leads to the same state, as far as is known: only then may its state be dropped."""
+        unstable = self.states.unstable if self.states is not None else set[str]()
+        return all(
+            call.name not in unstable and call.name in self._tools and self._tools[call.name].effects != "external"
+            for call in step.calls
+        )
 
 
 def _kind(turn: Turn) -> Any:

@@ -56,7 +56,9 @@ Search = Annotated[
 def run(
     agent: Annotated[str, typer.Argument(help="The agent, as file.py:name.", metavar="FILE.py:AGENT")],
     task: Annotated[str, typer.Argument(help="What is to be done.")],
-    files: Annotated[Path | None, typer.Option(help="Folder to copy into the sandbox.", show_default=False)] = None,
+    files: Annotated[
+        Path | None, typer.Option(help="Folder or archive to copy into the sandbox.", show_default=False)
+    ] = None,
     search: Search = None,
     tokens: Tokens = None,
     seconds: Seconds = None,
@@ -71,6 +73,10 @@ def run(
     budget = _budget(tokens=tokens, seconds=seconds, nodes=nodes)
     if not task.strip():
         raise UsageError("the task is empty; say what is to be done")
+    if apply and files is not None and files.is_file():
+        raise UsageError(
+            "--apply writes into a folder, and --files is an archive; `branchwise patch` gives the changes"
+        )
     given = Task(prompt=task, files=None if files is None else str(files.expanduser().resolve()))
 
     def begin(runner: LocalRunner, **hooks: Any) -> Coroutine[Any, Any, Result]:

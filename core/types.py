@@ -377,7 +377,7 @@ class Task(BaseModel):
 
     prompt: str = Field(min_length=1)
     files: str | None = None
-    """Folder whose content is the sandbox's work space at the root of the tree."""
+    """Folder or archive whose content is the sandbox's work space at the root of the tree."""
     inputs: Mapping[str, JSON] = Field(default_factory=dict)
     """Further data for the agent's tools and verifiers."""
 

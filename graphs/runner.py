@@ -10,7 +10,6 @@ import sqlite3
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 from ..agents.agent import Agent
@@ -26,7 +25,10 @@ from ..core.types import ROOT, Budget, Node, Result, Task, Usage
 from ..models.accounts import Accounted, CallLog
 from ..models.retry import Retrying
 from .journal import Run, RunRecord, RunStore, new_run_id, new_seed
+from .outcome import outcome
+from .retention import Retention
 from .search import Search
+from .task_files import files_of, host_texts, texts
 
 Listener = Callable[[Sequence[Event], Tree], None]
 
@@ -132,7 +134,7 @@ class LocalRunner:
     def explain(self, agent: Agent, task: Task) -> str:
         """Return the prompts of the first step. Reads the task's files; starts neither model nor sandbox."""
         form = _form(agent, native=agent.form == "native")
-        files = {} if (folder := _folder(task)) is None else _host_texts(folder)
+        files = {} if (source := files_of(task)) is None else host_texts(source)
         prompter = Prompter(agent, task, form, files)
         tree = Tree(Node(ROOT, None, None))
         request = form.request(prompter.messages([tree.root], tree), prompter.specs, agent.sampling)
@@ -227,8 +229,8 @@ class LocalRunner:
             lost = log.lost()
             model = await _open_model(agent, stack)
             sandboxes = await _open_sandboxes(agent, run, stack)
-            if (folder := _folder(task)) is not None and sandboxes is not None and record.root_ref is None:
-                record.root_ref = await sandboxes.keep(folder)
+            if (source := files_of(task)) is not None and sandboxes is not None and record.root_ref is None:
+                record.root_ref = await sandboxes.keep(source)
             run.save(record)
             saver = await stack.enter_async_context(run.saver())
             graph = search_graph().compile(checkpointer=saver)  # pyright: ignore[reportUnknownMemberType]  # partly untyped
@@ -240,7 +242,7 @@ class LocalRunner:
             calls = agent.slots or model.slots + spare
             accounted = Accounted(model, ledger, log, asyncio.Semaphore(calls))
             form = _form(agent, native=model.native_tools)
-            prompter = Prompter(agent, task, form, await _texts(sandboxes, record.root_ref, agent))
+            prompter = Prompter(agent, task, form, await texts(sandboxes, record.root_ref, agent))
             solver = Solver(agent, task, Retrying(accounted), prompter, form, ledger, sandboxes, log, record.seed)
             search = Search(
                 strategy.fresh(record.seed),
@@ -252,13 +254,14 @@ class LocalRunner:
                 replayed=lambda tree: _after_replay(tree, solver, ledger, log),
                 resumed=Resumed(lost, record.elapsed_seconds),
             )
+            retention = _retained(search, solver, budget)
             if started is not None:
                 started(Running(record.run_id, search, accounted, strategy))
             try:
                 tree = await run_search(search, graph, record.run_id)
             except (OSError, sqlite3.Error) as error:
                 raise JournalError(f"run {record.run_id} cannot write its journal: {error}") from error
-            result = _result(tree, ledger, sandboxes, record)
+            result = await outcome(tree, ledger, solver, retention, record)
             record.status = result.stop_reason
             record.elapsed_seconds = ledger.elapsed_seconds
             record.process_started = None
@@ -282,6 +285,7 @@ def _after_replay(tree: Tree, solver: Solver, ledger: Ledger, log: CallLog) -> N
             other.sandbox_seconds,
             calls.usd,
             len(tree) - 1,
+            other.snapshot_bytes,
         )
     )
     solver.remember(tree)
@@ -308,12 +312,8 @@ def _check(agent: Agent, strategy: Strategy, task: Task) -> None:
             )
         if task.files is not None:
             raise UsageError(f"the task has files but agent {agent.name!r} has no sandbox to put them into")
-    if (folder := _folder(task)) is not None and not folder.is_dir():
-        raise UsageError(f"files={task.files!r} is no folder")
-
-
-def _folder(task: Task) -> Path | None:
-    return None if task.files is None else Path(task.files).expanduser()
+    if (files := files_of(task)) is not None and not files.exists():
+        raise UsageError(f"files={task.files!r} is no folder or archive")
 
 
 def _form(agent: Agent, *, native: bool) -> Form:
@@ -342,62 +342,22 @@ async def _open_sandboxes(agent: Agent, run: Run, stack: AsyncExitStack) -> Sand
     return sandboxes
 
 
-async def _texts(sandboxes: Sandboxes | None, root_ref: str | None, agent: Agent) -> dict[str, str]:
-    """The task's files that are text, as the snapshot has them."""
-    if sandboxes is None or root_ref is None or agent.context == "none":
-        return {}
-    environment = await sandboxes.open(root_ref)
-    try:
-        contents = {path: await environment.read(path) for path in await environment.list()}
-    finally:
-        await environment.close()
-    return {path: text for path, content in contents.items() if (text := _text(content)) is not None}
-
-
-def _host_texts(folder: Path) -> dict[str, str]:
-    if not folder.is_dir():
-        raise UsageError(f"files={str(folder)!r} is no folder")
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
-    texts = {str(path.relative_to(folder)): _text(path.read_bytes()) for path in files}
-    return {path: text for path, text in texts.items() if text is not None}
-
-
-def _text(content: bytes) -> str | None:
-    try:
-        return content.decode() if b"\0" not in content else None
-    except UnicodeDecodeError:
+def _retained(search: Search, solver: Solver, budget: Budget) -> Retention | None:
+    """Have the run's states kept within the budget's limit."""
+    states = solver.states
+    if solver.sandboxes is None or states is None:
         return None
-
-
-def _result(tree: Tree, ledger: Ledger, sandboxes: Sandboxes | None, record: RunRecord) -> Result:
-    assert tree.stopped is not None
-    node = tree.selected
-    verdicts = tuple(tree.verdicts(node)) if node is not None else ()
-    value = tree.value(node) if node is not None else None
-    chosen = tree[node] if node is not None else None
-    changed: dict[str, bytes] = {}
-    deleted: list[str] = []
-    if sandboxes is not None and chosen is not None and chosen.env_ref is not None and record.root_ref is not None:
-        changed, deleted = sandboxes.diff(record.root_ref, chosen.env_ref)
-    return Result(
-        answer=chosen.answer if chosen is not None else None,
-        accepted=tree.accepted is not None,
-        abstained=chosen is None,
-        confidence=value,
-        confidence_source="mean verdict of the chosen node, not calibrated"
-        if value is not None
-        else "nobody judged it",
-        verdicts=verdicts,
-        stop_reason=tree.stopped.reason,
-        stop_detail=tree.stopped.detail,
-        usage=ledger.spent,
-        seconds=ledger.elapsed_seconds,
-        node=node,
-        tree=tree,
-        run_id=record.run_id,
-        files=changed,
-        deleted=tuple(deleted),
+    limit = budget.snapshot_bytes
+    retention = Retention(
+        solver.sandboxes.snapshots,
+        limit or 0,
+        tree=lambda: search.tree,
+        strategy=search.strategy,
+        can_redo=solver.can_redo,
+        in_use=states.in_use.keys,
     )
+    solver.sandboxes.snapshots.bound(limit, retention.make_room)
+    return retention
 
 
 @contextmanager

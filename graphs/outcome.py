@@ -1,0 +1,83 @@
+"""From a finished tree to a `Result`, with the files of the chosen node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..agents.solver import Solver
+from ..core.budget import Bill, Ledger
+from ..core.errors import BudgetExceeded, SandboxError
+from ..core.protocols import Snapshots
+from ..core.tree import Tree
+from ..core.types import Result, StatesReport
+from .journal import RunRecord
+from .retention import Retention
+
+
+async def outcome(tree: Tree, ledger: Ledger, solver: Solver, retention: Retention | None, record: RunRecord) -> Result:
+    """Return what a run came to. The chosen state, should it have been dropped, is made again."""
+    assert tree.stopped is not None
+    node = tree.selected
+    verdicts = tuple(tree.verdicts(node)) if node is not None else ()
+    value = tree.value(node) if node is not None else None
+    chosen = tree[node] if node is not None else None
+    detail = tree.stopped.detail
+    changed: dict[str, bytes] = {}
+    deleted: list[str] = []
+    state: KeptState | None = None
+    if solver.sandboxes is not None and node is not None and record.root_ref is not None:
+        try:
+            await solver.ensure_state(tree.path(node), Bill())
+            ref = tree[node].env_ref or record.root_ref
+            changed, deleted = solver.sandboxes.diff(record.root_ref, ref)
+            state = KeptState(solver.sandboxes.snapshots, record.root_ref, ref)
+        except (SandboxError, BudgetExceeded) as error:
+            detail += f"; its files cannot be given: {error}"
+    return Result(
+        answer=chosen.answer if chosen is not None else None,
+        accepted=tree.accepted is not None,
+        abstained=chosen is None,
+        confidence=value,
+        confidence_source="mean verdict of the chosen node, not calibrated"
+        if value is not None
+        else "nobody judged it",
+        verdicts=verdicts,
+        stop_reason=tree.stopped.reason,
+        stop_detail=detail,
+        usage=ledger.spent,
+        seconds=ledger.elapsed_seconds,
+        node=node,
+        tree=tree,
+        run_id=record.run_id,
+        files=changed,
+        deleted=tuple(deleted),
+        state=state,
+        states=_states(solver, retention),
+    )
+
+
+@dataclass(frozen=True)
+class KeptState:
+    """A chosen node's files; implements `core.types.FinalState`."""
+
+    snapshots: Snapshots
+    origin: str
+    """The task's own files."""
+    ref: str
+
+    def patch(self) -> str:
+        return self.snapshots.patch(self.origin, self.ref)
+
+    def save(self, target: Path) -> None:
+        self.snapshots.save(self.ref, target)
+
+
+def _states(solver: Solver, retention: Retention | None) -> StatesReport:
+    if solver.states is None or retention is None:
+        return StatesReport()
+    return solver.states.log.report(
+        stored_bytes=retention.snapshots.stored_bytes,
+        dropped=len(retention.dropped),
+        dropped_bytes=retention.dropped_bytes,
+    )

@@ -2,163 +2,171 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ..core.errors import UsageError
-from ..core.protocols import Candidate, Environment
+from ..core.protocols import Candidate
 from ..core.types import ExecResult, Semantics, Verdict
+from .protection import PROTECTED, Originals, changes, originals, restore
+from .suite_command import SuiteCommand, read_command
+from .suite_judgement import Judgement, judge_run
+from .suite_output import count_tests, feedback_of
+from .suite_run import SuiteRun, run_suite
 
-FEEDBACK_LIMIT_CHARS = 1_500
-SHOWN_FAILURES = 3
+_MOST_BASELINES = 256
+_ENV = {"PYTHONDONTWRITEBYTECODE": "1"}
 
-PROTECTED = (
-    "test_*.py",
-    "*_test.py",
-    "conftest.py",
-    "tests/*",
-    "test/*",
-    "pytest.ini",
-    "tox.ini",
-    "setup.cfg",
-    "pyproject.toml",
-)
-"""Files that decide what the tests are; patterns match a path or the end of it."""
+
+@dataclass(frozen=True)
+class _Baseline:
+    """What is known of the untouched task."""
+
+    kept: Originals
+    run: SuiteRun | None
+    """Its own run; None where the command is not run test by test."""
+
+    @property
+    def probe(self) -> bool:
+        """Whether tests that must fail can be run among the task's own."""
+        return self.run is None or all(how == "failed" for how in self.run.probes)
 
 
 @dataclass(frozen=True)
 class Tests:
-    """Accept where a test command succeeds; score by the share of tests that pass.
+    """Accept where a test suite passes; score by the share of tests that pass. For suites of pytest, unittest and others.
 
-    The command runs in a fresh sandbox in the node's state, after every protected file was put back as the task's own: an
-    agent that edits, adds or deletes tests or their configuration gains nothing. What this does not exclude: the code under
-    test and the test runner share a process, so code written to deceive the runner could still do so; the verdict says
-    `integrity="in-process"`.
+    The code under test and the test runner share a process, so code that is written to deceive this very verifier can do so:
+    `integrity="in-process"`. `InputOutput` and `Split` cannot be deceived; use them where the task allows it, and `Legality`
+    beside this one. What is excluded, and how:
+
+    - Tests and configuration that were edited, deleted or added, hidden in `.pth`, `sitecustomize`, plug-ins by entry
+      point, links, or modules named like one of Python's or pytest's: the run is in a fresh sandbox, in which every
+      protected file was put back; the host checks it before and after the run, and each test file before it is imported.
+    - Leaving early with any status, printed summaries and reports, output that looks like the runner's, answers before
+      their time: the host lets each test begin and takes its outcome with an unguessable id; one that did not run through
+      set-up, call and clean-up has not passed; the status of the process, of the runner and the outcomes must agree.
+    - Tests that are skipped, deselected, excused as expected failures, or missing: the same tests must run as in the
+      untouched task (which is run once), and none may be skipped that ran there.
+    - A test runner or assertions patched so that nothing fails: at places that only the host knows, and before the last
+      test, a test is run that must fail.
+    - Processes left behind: the sandbox ends them with the run.
+
+    Not excluded: objects that claim to equal everything, expected values read from the tests and given back, and code that
+    takes over the runner and knows the tests that must fail from the others. A command that is neither pytest nor unittest,
+    or needs a shell or several processes, is only run with the protected files in place: it passes by its exit status, which
+    any code that leaves with 0 can forge.
 
     Args:
-        command: shell command; status 0 means passed. The numbers of pytest and unittest are understood, other commands
-            score 0 or 1.
+        command: what to run; status 0 means passed.
         timeout_seconds: a longer run counts as failed.
         protect: glob patterns of files that are restored from the task before the run.
         name: shown beside the verdicts.
+        repeat: how often the suite is run; runs that differ are not accepted.
+        same_tests: whether exactly the tests of the untouched task must run. Turn it off where names of tests depend on the
+            code.
     """
 
     command: str = "python3 -m pytest -q --tb=short -p no:cacheprovider"
     timeout_seconds: float = 60.0
     protect: tuple[str, ...] = PROTECTED
     name: str = "tests"
+    repeat: int = 1
+    same_tests: bool = True
     semantics: Semantics = "outcome"
     scope: Literal["state", "answer"] = "state"
+    _baselines: dict[str, _Baseline] = field(
+        default_factory=dict[str, "_Baseline"], init=False, repr=False, compare=False
+    )
+    """By the address of the untouched task's state."""
 
     __test__ = False  # pytest: not a test class
 
     def __post_init__(self) -> None:
         if not self.command.strip():
             raise UsageError("Tests(command=...) is empty; give the command that runs the tests")
-        if self.timeout_seconds <= 0:
+        if not self.timeout_seconds > 0:
             raise UsageError(f"Tests(timeout_seconds={self.timeout_seconds!r}) must be positive")
+        if self.repeat < 1:
+            raise UsageError(f"Tests(repeat={self.repeat!r}) must be at least 1")
 
     async def judge(self, candidate: Candidate) -> Verdict:
-        """Run the tests in a fresh sandbox."""
+        """Run the tests in a fresh sandbox.
+
+        Raises:
+            VerifierError: the protected files could not be put back.
+        """
+        command = read_command(self.command)
+        baseline = await self._baseline(candidate, command)
+        verdicts = [await self._once(candidate, command, baseline) for _ in range(self.repeat)]
+        if len({(verdict.value, verdict.passed) for verdict in verdicts}) > 1:
+            told = ", ".join(verdict.feedback.partition("\n")[0] for verdict in verdicts)
+            return self._verdict(min(v.value for v in verdicts), False, f"Runs of the same code differ: {told}")
+        return verdicts[0]
+
+    async def _once(self, candidate: Candidate, command: SuiteCommand | None, baseline: _Baseline) -> Verdict:
+        if baseline.run is not None and self.repeat == 1 and candidate.node.env_ref == candidate.origin_ref:
+            return self._by_run(baseline.run, baseline, [])
         async with candidate.open(candidate.node.env_ref) as environment:
-            touched = await self._restore(candidate, environment)
-            result = await environment.exec(
-                self.command, timeout_seconds=self.timeout_seconds, env={"PYTHONDONTWRITEBYTECODE": "1"}
-            )
+            touched = await restore(environment, candidate, baseline.kept, self.protect)
+            if command is None:
+                result = await environment.exec(self.command, timeout_seconds=self.timeout_seconds, env=_ENV)
+                run = None
+            else:
+                run = await run_suite(
+                    environment,
+                    command,
+                    baseline.kept.digests,
+                    timeout_seconds=self.timeout_seconds,
+                    probe=baseline.probe,
+                )
+                result = run.result
+            edited = await changes(environment, baseline.kept) if baseline.kept.files else []
+        reasons = [f"changed while they ran: {', '.join(edited[:5])}"] if edited else []
+        verdict = self._by_output(result, reasons) if run is None else self._by_run(run, baseline, reasons)
+        if not touched:
+            return verdict
+        note = f"Changes to {', '.join(touched)} were ignored: tests are not to be edited."
+        return self._verdict(verdict.value, verdict.passed is True, f"{note}\n{verdict.feedback}")
+
+    def _by_run(self, run: SuiteRun, baseline: _Baseline, reasons: list[str]) -> Verdict:
+        judged = judge_run(run, baseline.run, same_tests=self.same_tests)
+        judged = Judgement(judged.passed, judged.total, (*judged.reasons, *reasons))
+        value = 1.0 if judged.accepted else min(0.99, judged.passed / judged.total) if judged.total else 0.0
+        output = ExecResult(
+            run.result.exit_code, run.result.stderr, "", run.result.timed_out, seconds=run.result.seconds
+        )
+        feedback = feedback_of(output, judged.passed, judged.total or None, accepted=judged.accepted)
+        told = "" if run.result.timed_out else "".join(f"Not accepted: {reason}.\n" for reason in judged.reasons)
+        return self._verdict(value, judged.accepted, told + feedback)
+
+    def _by_output(self, result: ExecResult, reasons: list[str]) -> Verdict:
         passed, total = count_tests(result.stdout + "\n" + result.stderr)
         # Status 0 without the runner's summary is a program that left early, not a passed suite.
-        accepted = result.ok and (passed > 0 if self._counts else total != 0)
+        counts = re.search(r"\b(pytest|unittest)\b", self.command) is not None
+        accepted = result.ok and not reasons and (passed > 0 if counts else total != 0)
         value = 1.0 if accepted else min(0.99, passed / total) if total else 0.0
-        feedback = _feedback(result, passed, total, accepted=accepted)
-        if touched:
-            feedback = f"Changes to {', '.join(touched)} were ignored: tests are not to be edited.\n{feedback}"
+        told = "".join(f"Not accepted: {reason}.\n" for reason in reasons)
+        return self._verdict(value, accepted, told + feedback_of(result, passed, total, accepted=accepted))
+
+    def _verdict(self, value: float, accepted: bool, feedback: str) -> Verdict:
         return Verdict(value, self.semantics, self.name, accepted, feedback, integrity="in-process")
 
-    @property
-    def _counts(self) -> bool:
-        """Whether the command is a test runner that always prints a summary."""
-        return re.search(r"\b(pytest|unittest)\b", self.command) is not None
-
-    async def _restore(self, candidate: Candidate, environment: Environment) -> list[str]:
-        """Put the protected files back; return those that the agent had touched."""
-        origin, state = candidate.origin_ref, candidate.node.env_ref
-        if origin is None or state is None or origin == state:
-            return []
-        original, added = candidate.diff(state, origin)
-        touched = {path: content for path, content in original.items() if self._protects(path)}
-        for path, content in touched.items():
-            await environment.write(path, content)
-        extra = [path for path in added if self._protects(path)]
-        if extra:
-            await environment.exec(["rm", "-f", "--", *extra], timeout_seconds=10)
-        return sorted([*touched, *extra])
-
-    def _protects(self, path: str) -> bool:
-        return any(fnmatch.fnmatch(path, p) or fnmatch.fnmatch(path, f"*/{p}") for p in self.protect)
-
-
-_PYTEST = re.compile(r"(\d+) (passed|failed|errors?|xfailed|xpassed)\b")
-_HEADING = re.compile(r"^_{3,} (.+?) _{3,}$", re.MULTILINE)
-_RAN = re.compile(r"^Ran (\d+) tests?", re.MULTILINE)
-_UNITTEST = re.compile(r"(failures|errors)=(\d+)")
-
-
-def count_tests(output: str) -> tuple[int, int | None]:
-    """Return how many tests passed and how many there were, read from the runner's own last summary.
-
-    Returns:
-        (passed, total); (0, None) where the output has no summary that is understood.
-    """
-    for line in reversed(output.splitlines()):
-        counts = [(int(n), word) for n, word in _PYTEST.findall(line)]
-        if counts and re.search(r"\bin [\d.]+s", line):
-            passed = sum(n for n, word in counts if word in ("passed", "xfailed", "xpassed"))
-            return passed, sum(n for n, _ in counts)
-    if ran := _RAN.search(output):
-        bad = sum(int(n) for _, n in _UNITTEST.findall(output[ran.end() :]))
-        return max(0, int(ran.group(1)) - bad), int(ran.group(1))
-    return 0, None
-
-
-def _feedback(result: ExecResult, passed: int, total: int | None, *, accepted: bool) -> str:
-    head = f"{passed} of {total} tests pass" if total else f"exit code {result.exit_code}"
-    if accepted:
-        return head if total else "passed"
-    if result.timed_out:
-        head = f"stopped after {result.seconds:.0f} s"
-    return f"{head}\n{_failures((result.stdout + chr(10) + result.stderr).strip())}"
-
-
-def _failures(output: str) -> str:
-    """Return what a reader needs of a failed run: pytest's first few failures and the names of the rest, else the output.
-
-    Every failure at length would bury the first, which usually tells enough, and costs a model more than it helps.
-    """
-    headings = list(_HEADING.finditer(output))
-    if not headings:
-        return _cut("\n".join(line for line in output.splitlines() if not _noise(line)), FEEDBACK_LIMIT_CHARS)
-    ends = [*(heading.start() for heading in headings[1:]), len(output)]
-    sections = [
-        f"{heading.group(1)}:\n{_section(output[heading.end() : end])}"
-        for heading, end in zip(headings[:SHOWN_FAILURES], ends, strict=False)
-    ]
-    rest = [heading.group(1) for heading in headings[SHOWN_FAILURES:]]
-    if rest:
-        sections.append(f"These fail too: {_cut(', '.join(rest), 300)}")
-    return "\n\n".join(sections)
-
-
-def _section(text: str) -> str:
-    body = text.partition("\n====")[0]
-    lines = [line for line in body.splitlines() if not _noise(line) and line.rstrip() != "E"]
-    return _cut("\n".join(lines), FEEDBACK_LIMIT_CHARS // SHOWN_FAILURES)
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit * 2 // 3]}\n[...]\n{text[-limit // 3 :]}"
-
-
-def _noise(line: str) -> bool:
-    return not line.strip() or set(line.strip()) <= {"=", "_", ".", "F", " "} or line.startswith(("=== ", "FAILED "))
+    async def _baseline(self, candidate: Candidate, command: SuiteCommand | None) -> _Baseline:
+        """Return what is known of the untouched task; its tests are run once."""
+        origin = candidate.origin_ref
+        if origin is None:
+            return _Baseline(Originals({}, {}, frozenset()), None)
+        if origin not in self._baselines:
+            kept = await originals(candidate, self.protect)
+            run = None
+            if command is not None:
+                async with candidate.open(origin) as environment:
+                    run = await run_suite(
+                        environment, command, kept.digests, timeout_seconds=self.timeout_seconds, probe=True
+                    )
+            while len(self._baselines) >= _MOST_BASELINES:
+                del self._baselines[next(iter(self._baselines))]
+            self._baselines[origin] = _Baseline(kept, run)
+        return self._baselines[origin]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from branchwise.verifiers.execution import count_tests
+from branchwise.verifiers.suite_output import count_tests
 
 
 @pytest.mark.parametrize(

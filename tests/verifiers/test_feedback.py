@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from branchwise.core.types import ExecResult
-from branchwise.verifiers.execution import _feedback
+from branchwise.verifiers.suite_output import feedback_of
 
 RUN = """\
 F.FFF                                                     [100%]
@@ -27,7 +27,7 @@ FAILED tests/test_x.py::test_one
 
 def test_the_first_failures_are_shown_and_the_rest_named() -> None:
     """Three failures at length without pytest's decoration, the names of the others."""
-    told = _feedback(ExecResult(1, RUN), 1, 5, accepted=False)
+    told = feedback_of(ExecResult(1, RUN), 1, 5, accepted=False)
     assert told == (
         "1 of 5 tests pass\n"
         "test_one[4-IV]:\n"
@@ -47,11 +47,11 @@ def test_the_first_failures_are_shown_and_the_rest_named() -> None:
 
 def test_other_output_is_shown_up_to_a_limit() -> None:
     """Output without pytest's headings is shown, its middle left out where it is long."""
-    assert _feedback(ExecResult(2, "oh\n\n====\nno\n"), 0, None, accepted=False) == "exit code 2\noh\nno"
-    told = _feedback(ExecResult(1, "x" * 5000), 0, None, accepted=False)
+    assert feedback_of(ExecResult(2, "oh\n\n====\nno\n"), 0, None, accepted=False) == "exit code 2\noh\nno"
+    told = feedback_of(ExecResult(1, "x" * 5000), 0, None, accepted=False)
     assert "[...]" in told
     assert len(told) < 1600
-    assert _feedback(ExecResult(-9, "", timed_out=True, seconds=2.2), 0, None, accepted=False).startswith(
+    assert feedback_of(ExecResult(-9, "", timed_out=True, seconds=2.2), 0, None, accepted=False).startswith(
         "stopped after 2 s"
     )
-    assert _feedback(ExecResult(0, "3 passed in 0.1s"), 3, 3, accepted=True) == "3 of 3 tests pass"
+    assert feedback_of(ExecResult(0, "3 passed in 0.1s"), 3, 3, accepted=True) == "3 of 3 tests pass"

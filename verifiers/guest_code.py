@@ -1,0 +1,97 @@
+"""Programs for guests, made from modules of this package.
+
+The modules named `guest_*` and `plain` run inside sandboxes, whose Python may be older than ours and has none of our
+packages. A program is what is left of them without docstrings, annotations and imports of each other.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import functools
+import importlib.util
+import marshal
+from pathlib import Path
+
+from ..core.types import Python
+
+_HERE = Path(__file__).parent
+
+
+_LOADER = """\
+import sys
+sys.path[:] = [path for path in sys.path if path not in ("", ".")]
+import _frozen_importlib_external, base64, marshal
+same = _frozen_importlib_external.MAGIC_NUMBER == {magic!r}
+exec(marshal.loads(base64.b64decode({code!r})) if same else compile({source!r}, "<branchwise>", "exec"), {{"__name__": "<branchwise>"}})
+"""
+"""Nothing that lies in the work space is imported unless the program says so. Compiling would take longer than everything else, so the code object goes along, for a Python of the same version."""
+
+
+def program(*names: str, args: tuple[str, ...] = ()) -> Python:
+    """Return the modules of this package with the given names, in this order, as a program for a guest.
+
+    The last one's `main()` is called at its end.
+
+    Args:
+        names: modules; each may use what those before it define.
+        args: the program's arguments.
+    """
+    return Python(_text(*names), args)
+
+
+@functools.cache
+def _text(*names: str) -> str:
+    source = _source(*names)
+    code = base64.b64encode(marshal.dumps(compile(source, "<branchwise>", "exec")))
+    return _LOADER.format(magic=importlib.util.MAGIC_NUMBER, code=code, source=source)
+
+
+def _source(*names: str) -> str:
+    body: list[ast.stmt] = []
+    for name in names:
+        body += _Bare().visit(ast.parse((_HERE / f"{name}.py").read_text("utf-8"))).body
+    body += ast.parse("main()").body
+    return ast.unparse(ast.fix_missing_locations(ast.Module(body, [])))
+
+
+class _Bare(ast.NodeTransformer):
+    """Takes away what a guest does not need or could not run."""
+
+    def visit_Module(self, node: ast.Module) -> ast.Module:
+        self.generic_visit(node)
+        node.body = _without_words(node.body)
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        self.generic_visit(node)
+        node.body = _without_words(node.body) or [ast.Pass()]
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        self.generic_visit(node)
+        node.returns = None
+        node.body = _without_words(node.body) or [ast.Pass()]
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt | None:
+        if node.value is None:
+            return None
+        return ast.Assign([node.target], node.value)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt | None:
+        return None if node.level or node.module in {"__future__", "typing"} else node
+
+    def visit_If(self, node: ast.If) -> ast.stmt | None:
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return None
+        self.generic_visit(node)
+        return node
+
+
+def _without_words(body: list[ast.stmt]) -> list[ast.stmt]:
+    return [s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]

@@ -1,0 +1,159 @@
+"""One run of a test suite, watched from the host."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+from ..core.protocols import Environment
+from ..core.types import ExecResult
+from .conversation import Conversation, Ended, Message, Unusable
+from .guest_code import program
+from .suite_command import SuiteCommand
+
+_MESSAGE_LIMIT_BYTES = 4 << 20
+_OUTPUT_LIMIT_BYTES = 16 << 20
+_PROBES = 4
+"""Kinds of tests that must fail."""
+_PROBE_SHARE = 0.1
+_SLACK_SECONDS = 0.5
+_ENV = {"PYTHONDONTWRITEBYTECODE": "1"}
+_HOW = frozenset(["passed", "failed", "skipped", "xfailed", "xpassed"])
+
+
+@dataclass
+class SuiteRun:
+    """What one run of a suite came to, as far as it can be believed."""
+
+    collected: list[str] = field(default_factory=list[str])
+    deselected: list[str] = field(default_factory=list[str])
+    broken: list[str] = field(default_factory=list[str])
+    """Files and modules whose tests could not be collected."""
+    outcomes: dict[str, str] = field(default_factory=dict[str, str])
+    """How each test ended: passed, failed, skipped, xfailed (as its mark expects), xpassed (as it does not)."""
+    probes: list[str] = field(default_factory=list[str])
+    """How the tests ended that must fail."""
+    status: int | None = None
+    """What the runner said its status is; None where it did not come to its end."""
+    problem: str | None = None
+    """Why it is not to be believed at all."""
+    result: ExecResult = field(default_factory=lambda: ExecResult(0))
+
+    def named(self, *how: str) -> set[str]:
+        """Return the tests that ended in one of these ways."""
+        return {name for name, ended in self.outcomes.items() if ended in how}
+
+
+async def run_suite(
+    environment: Environment, command: SuiteCommand, files: Mapping[str, str], *, timeout_seconds: float, probe: bool
+) -> SuiteRun:
+    """Run a suite test by test.
+
+    Args:
+        environment: where; the protected files are as they must be.
+        command: what to run.
+        files: SHA-256 of the protected files.
+        timeout_seconds: for all of it.
+        probe: whether tests that must fail are run in between.
+
+    Raises:
+        SandboxLost: the sandbox died.
+    """
+    run = SuiteRun()
+    driver = program("guest_link", "guest_suite")
+    async with environment.start(
+        driver, timeout_seconds=timeout_seconds, env=_ENV, output_limit_bytes=_OUTPUT_LIMIT_BYTES
+    ) as process:
+        talk = Conversation(process, limit_bytes=_MESSAGE_LIMIT_BYTES)
+        began = monotonic()
+        try:
+            await talk.send({"runner": command.runner, "args": list(command.args), "files": dict(files)})
+            await _Watcher(run, talk, probe=probe).follow()
+        except Ended:
+            run.problem = "the test run ended before its end"
+        except Unusable as error:
+            run.problem = f"the test run cannot be believed: {error}"
+        run.result = await process.wait()
+    if run.result.timed_out:
+        run.problem = f"stopped after {monotonic() - began:.0f} s"
+    elif run.problem is None and run.status != run.result.exit_code:
+        run.problem = f"the runner's status is {run.status}, that of its process {run.result.exit_code}"
+    return run
+
+
+class _Watcher:
+    """Lets tests begin and takes their outcomes."""
+
+    def __init__(self, run: SuiteRun, talk: Conversation, *, probe: bool) -> None:
+        self.run = run
+        self.talk = talk
+        self.probe = probe
+        self.random = secrets.SystemRandom()
+        self.running: str | None = None
+        self.probing = False
+        self.began = 0.0
+
+    async def follow(self) -> None:
+        """Follow a run from its collection to its end."""
+        probe_at: set[int] = set()
+        while True:
+            match await self.talk.receive():
+                case {"collected": names, "errors": errors, "deselected": deselected}:
+                    self.run.collected = _texts(names)
+                    self.run.broken, self.run.deselected = _texts(errors), _texts(deselected)
+                    self.expected = {*self.run.collected, *self.run.broken}
+                    probe_at = self._places(len(self.run.collected))
+                    await self.talk.send({})
+                case {"begin": (str() | None) as name, "done": done} if not self.probing:
+                    self._take(done)
+                    order = self._begin(name, probe_at)
+                    await self.talk.send(order)
+                case {"probe": str(how)} if self.probing:
+                    self.probing = False
+                    self.run.probes.append(how)
+                    await self.talk.send({})
+                case {"end": int(status), "problems": problems}:
+                    self.run.status = status
+                    self.run.problem = "; ".join(_texts(problems)[:3]) or None
+                    return
+                case _:
+                    raise Unusable("it sent something that is no message")
+
+    def _places(self, count: int) -> set[int]:
+        """Return before which tests one is run that must fail: always before the last, else by chance."""
+        if not self.probe or not count:
+            return set()
+        return {count - 1} | {index for index in range(count) if self.random.random() < _PROBE_SHARE}
+
+    def _begin(self, name: str | None, probe_at: set[int]) -> Message:
+        if name is not None and (name not in self.expected or name in self.run.outcomes):
+            raise Unusable(f"it runs {name!r}, which was not collected or ran before")
+        self.running, self.began = name, monotonic()
+        if name is None or len(self.run.outcomes) not in probe_at:
+            return {}
+        self.probing = True
+        return {"kind": self.random.randrange(_PROBES), "name": f"test_{secrets.token_hex(3)}"}
+
+    def _take(self, done: Any) -> None:
+        if self.running is None and done is None:
+            return
+        match done:
+            case {"name": self.running, "how": str(how), "seconds": int() | float() as seconds} if how in _HOW:
+                if not 0 <= seconds <= monotonic() - self.began + _SLACK_SECONDS:
+                    raise Unusable(f"{self.running!r} says that it took {seconds:g} s, more than there were")
+                # A test passes when set-up, call and clean-up are over, not because nothing was said of them.
+                if how == "passed" and not all(done.get(part) is True for part in ("setup", "call", "teardown")):
+                    raise Unusable(f"{self.running!r} passed without having run to its end")
+                self.run.outcomes[str(self.running)] = how
+            case _:
+                raise Unusable("it did not say how the test before ended")
+
+
+def _texts(items: Any) -> list[str]:
+    rows: list[Any] = items if isinstance(items, list) else [None]
+    if not all(isinstance(row, str) for row in rows):
+        raise Unusable("it sent something that is no message")
+    return rows

@@ -1,53 +1,37 @@
-"""A Docker engine: reached, made to start hardened containers with the worker in them, and tidied up."""
+"""A Docker engine: reached, made to start containers, and tidied up."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import socket
-import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.types import LogConfig, Ulimit
 from requests.exceptions import RequestException
 
 from ..core.errors import SandboxStartFailed
+from .containers import ROLES, ContainerSettings, ContainerTransport
 from .owner import LABEL, OWNER_LABEL, RUN_LABEL, Owner, is_orphan
 
 _log = logging.getLogger(__name__)
 
+ENGINE_ERRORS = (DockerException, RequestException)
+"""What the client library raises when the engine refuses or goes away."""
+
 _DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
+_OLDEST_API = (1, 40)
+"""Docker 19.03."""
 _CONFLICT = 409
 _CALL_SECONDS = 60
+_PATIENT_SECONDS = 3600
 _KNOCK_SECONDS = 5
-_MUX = struct.Struct(">BxxxI")
-_STDOUT = 1
-_LAST_WORDS_BYTES = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerSettings:
-    """How containers are made."""
-
-    image: str
-    command: Sequence[str]
-    memory_bytes: int
-    cpus: float
-    pids: int
-    network: str
-    tmpfs: Mapping[str, str]
-    """Mount options by path."""
-    file_bytes: int
-    """Largest file that a program may write."""
-    runtime: str | None
 
 
 class DockerEngine:
@@ -55,7 +39,8 @@ class DockerEngine:
 
     def __init__(self, client: docker.DockerClient, address: str) -> None:
         self._client = client
-        self._api: Any = client.api  # its types are mostly unknown
+        self.api: Any = client.api  # its types are mostly unknown
+        self._patient: docker.DockerClient | None = None
         self.address = address
         self.owner = Owner.current()
 
@@ -64,36 +49,73 @@ class DockerEngine:
         """Return a connection to the engine that DOCKER_HOST names, else to the local one.
 
         Raises:
-            SandboxStartFailed: none answers.
+            SandboxStartFailed: none answers, or it is none that sandboxes can run on; the message says what to do.
         """
         address = os.environ.get("DOCKER_HOST") or _DEFAULT_ADDRESS
+        client: docker.DockerClient | None = None
         try:
             _knock(address)
             client = docker.from_env(timeout=_CALL_SECONDS)
-            client.ping()
-        except (DockerException, RequestException, OSError, ValueError) as error:
-            source = "from DOCKER_HOST" if os.environ.get("DOCKER_HOST") else "DOCKER_HOST is not set"
-            raise SandboxStartFailed(
-                f"no Docker engine answers at {address} ({source}): {_reason(error)}; start one with "
-                "scripts/docker-engine.sh, or use sandbox=bw.sandboxes.Local()"
-            ) from error
+            version: dict[str, Any] = client.version()
+        except (*ENGINE_ERRORS, OSError, ValueError) as error:
+            if client is not None:
+                client.close()
+            raise SandboxStartFailed(_no_answer(address, error)) from error
+        trouble = _unfit(address, str(client.api.base_url), version)
+        if trouble is not None:
+            client.close()
+            raise SandboxStartFailed(f"the Docker engine at {address} cannot be used: {trouble}")
         return cls(client, address)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the engine sees this machine's folders, as far as its address tells."""
+        return self.address.startswith("unix://")
 
     def close(self) -> None:
         """Close the connection; containers are not touched."""
         self._client.close()
+        if self._patient is not None:
+            self._patient.close()
+
+    def info(self) -> dict[str, Any]:
+        """Return what the engine says about itself and its machine."""
+        found: dict[str, Any] = self.api.info()
+        return found
+
+    def version(self) -> dict[str, Any]:
+        """Return the versions of the engine and of its parts."""
+        found: dict[str, Any] = self.api.version()
+        return found
+
+    def labels(self, role: str, run_id: str) -> dict[str, str]:
+        """Return the labels that say whose something is."""
+        return {LABEL: role, RUN_LABEL: run_id, OWNER_LABEL: str(self.owner)}
+
+    # --- images -------------------------------------------------------------------------------------------------------
 
     def has_image(self, name: str) -> bool:
         """Whether the engine holds an image of this name."""
         try:
-            self._api.inspect_image(name)
+            self.api.inspect_image(name)
         except ImageNotFound:
             return False
         return True
 
-    def import_image(self, archive: Path, *, repository: str, tag: str, changes: Sequence[str]) -> None:
-        """Make an image of a tar archive that holds a whole file system."""
-        self._api.import_image_from_file(str(archive), repository=repository, tag=tag, changes=list(changes))
+    def image(self, name: str) -> dict[str, Any]:
+        """Return an image's record.
+
+        Raises:
+            SandboxStartFailed: the engine does not hold it.
+        """
+        try:
+            found: dict[str, Any] = self.api.inspect_image(name)
+        except ImageNotFound as error:
+            raise SandboxStartFailed(
+                f"the engine at {self.address} has no image {name!r}; bring it with 'docker pull {name}' or build it, "
+                "or leave image= away to use the one made from this machine's Python"
+            ) from error
+        return found
 
     def image_volumes(self, name: str) -> list[str]:
         """Return the folders that an image declares as volumes.
@@ -101,18 +123,14 @@ class DockerEngine:
         Raises:
             SandboxStartFailed: the engine does not hold the image.
         """
-        try:
-            config: dict[str, Any] = self._api.inspect_image(name).get("Config") or {}
-        except ImageNotFound as error:
-            raise SandboxStartFailed(
-                f"the engine at {self.address} has no image {name!r}; bring it with 'docker pull {name}' or build it, "
-                "or leave image= away to use the one made from this machine's Python"
-            ) from error
+        config: dict[str, Any] = self.image(name).get("Config") or {}
         volumes: dict[str, Any] = config.get("Volumes") or {}
         return sorted(volumes)
 
+    # --- containers ---------------------------------------------------------------------------------------------------
+
     async def start(self, settings: ContainerSettings, run_id: str) -> ContainerTransport:
-        """Start a container that waits for a worker's program on its standard input.
+        """Start a container with its standard streams attached.
 
         Raises:
             SandboxStartFailed: the engine refused.
@@ -121,31 +139,20 @@ class DockerEngine:
         try:
             number, stream = await asyncio.shield(starting)
         except asyncio.CancelledError:
-            with contextlib.suppress(DockerException, RequestException):
+            with contextlib.suppress(*ENGINE_ERRORS):
                 number, stream = await starting  # a thread cannot be stopped, what it makes can be removed
                 stream.close()
                 await asyncio.to_thread(self.remove, number)
             raise
-        except (DockerException, RequestException) as error:
+        except ENGINE_ERRORS as error:
             raise SandboxStartFailed(self._why_not(settings, error)) from error
-        reader, writer = await asyncio.open_connection(sock=stream, limit=1 << 20)
-        return ContainerTransport(self, number, reader, writer)
+        streams = await asyncio.open_connection(sock=stream, limit=1 << 20)
+        return ContainerTransport(number, streams, self.remove)
 
     def _start(self, settings: ContainerSettings, run_id: str) -> tuple[str, socket.socket]:
-        api = self._api
-        number: str = api.create_container(
-            settings.image,
-            entrypoint=list(settings.command),
-            command=[],
-            user="0:0",
-            hostname="sandbox",
-            working_dir="/",
-            stdin_open=True,
-            host_config=self._host_config(settings),
-            labels={LABEL: "sandbox", RUN_LABEL: run_id, OWNER_LABEL: str(self.owner)},
-            healthcheck={"test": ["NONE"]},
-            use_config_proxy=False,  # proxy settings may hold passwords
-        )["Id"]
+        api = self.api
+        labels = self.labels(settings.role, run_id)
+        number: str = api.create_container(**settings.config(labels, api.create_host_config))["Id"]
         stream: socket.socket | None = None
         try:
             # Attached before it starts: no byte can be missed, and when this process dies the engine closes the
@@ -162,138 +169,145 @@ class DockerEngine:
 
     def _attach(self, number: str) -> socket.socket:
         parameters = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-        attached: Any = self._api.attach_socket(number, params=parameters)
+        attached: Any = self.api.attach_socket(number, params=parameters)
         stream = socket.socket(fileno=os.dup(attached.fileno()))
         attached._sock.close()  # noqa: SLF001  # what the library keeps would stay open until it is collected
         attached.close()
         return stream
 
-    def _host_config(self, settings: ContainerSettings) -> dict[str, Any]:
-        seccomp = files(__name__.rpartition(".")[0]).joinpath("seccomp.json").read_text(encoding="utf-8")
-        config: dict[str, Any] = self._api.create_host_config(
-            auto_remove=True,
-            cap_drop=["ALL"],
-            # The worker becomes the guest with the first two and kills it with the third. The guest has none.
-            cap_add=["SETUID", "SETGID", "KILL"],
-            security_opt=["no-new-privileges", f"seccomp={seccomp}"],
-            read_only=True,
-            tmpfs=dict(settings.tmpfs),
-            network_mode=settings.network,
-            ipc_mode="private",
-            mem_limit=settings.memory_bytes,
-            memswap_limit=settings.memory_bytes,
-            nano_cpus=int(settings.cpus * 1e9),
-            pids_limit=settings.pids,
-            ulimits=[
-                Ulimit(name="core", soft=0, hard=0),
-                Ulimit(name="nofile", soft=1024, hard=1024),
-                Ulimit(name="fsize", soft=settings.file_bytes, hard=settings.file_bytes),
-            ],
-            # What the worker says is for this process only; a log on disk would grow with every file that is moved.
-            log_config=LogConfig(type="none"),
-            runtime=settings.runtime,
-        )
-        return config
+    def run_inside(self, number: str, command: list[str], *, patient: bool = False) -> tuple[int, str]:
+        """Run a program in a running container; return its exit status and what it said.
+
+        Args:
+            number: the container's id.
+            command: program and arguments.
+            patient: whether it may be silent for minutes; the container's end then ends it.
+        """
+        api = self._patient_api() if patient else self.api
+        made = api.exec_create(number, command)
+        output: bytes = api.exec_start(made["Id"])
+        status = api.exec_inspect(made["Id"])["ExitCode"]
+        return (1 if status is None else int(status)), output.decode("utf-8", "replace")
+
+    def _patient_api(self) -> Any:
+        if self._patient is None:
+            self._patient = docker.from_env(timeout=_PATIENT_SECONDS)
+        return self._patient.api
 
     def _why_not(self, settings: ContainerSettings, error: Exception) -> str:
-        reason = _reason(error)
+        reason = reason_of(error)
+        lower = reason.lower()
         if isinstance(error, ImageNotFound):
-            return f"the engine at {self.address} has no image {settings.image!r} any more: {reason}"
-        if "executable file not found" in reason or "no such file or directory" in reason:
             return (
-                f"the image {settings.image!r} has no {settings.command[0]!r}, which the sandbox's worker needs "
+                f"the engine at {self.address} has no image {settings.image!r}; bring it with 'docker pull "
+                f"{settings.image}' or build it"
+            )
+        if "bind source path does not exist" in lower:
+            return (
+                f"the engine at {self.address} does not see this machine's folders ({reason}); mounts and network=Allow(...) "
+                "need an engine that runs on this machine"
+            )
+        if settings.role != "service" and (
+            "executable file not found" in lower or "no such file or directory" in lower
+        ):
+            program = (settings.command or ["?"])[0]
+            return (
+                f"the image {settings.image!r} has no {program!r}, which the sandbox's worker needs "
                 "(Python 3.8 or newer, nothing but its standard library); add it to the image"
             )
-        if settings.runtime is not None and "runtime" in reason:
+        if settings.runtime is not None and "runtime" in lower:
             return f"the engine at {self.address} has no runtime {settings.runtime!r}: {reason}; install it, or leave it out"
-        return f"the engine at {self.address} could not start a sandbox: {reason}"
+        return f"the engine at {self.address} could not start a {settings.role}: {reason}{advice(reason)}"
 
     def remove(self, number: str) -> None:
         """Kill a container and return when it is gone; one that is gone already is fine."""
         try:
             try:
-                self._api.remove_container(number, force=True, v=True)
+                self.api.remove_container(number, force=True, v=True)
             except APIError as error:
                 if error.status_code != _CONFLICT:
                     raise
-                self._api.wait(number, timeout=_CALL_SECONDS, condition="removed")  # its own removal is under way
+                self.api.wait(number, timeout=_CALL_SECONDS, condition="removed")  # its own removal is under way
         except NotFound:
             return
 
     def containers(self, run_id: str | None = None) -> list[dict[str, Any]]:
         """Return what the engine lists of our containers, of one run or of all."""
+        labels = [LABEL, *([] if run_id is None else [f"{RUN_LABEL}={run_id}"])]
+        found: list[dict[str, Any]] = self.api.containers(all=True, filters={"label": labels})
         # The value counts: a container that the user makes of our image inherits the image's labels.
-        labels = [f"{LABEL}=sandbox", *([] if run_id is None else [f"{RUN_LABEL}={run_id}"])]
-        found: list[dict[str, Any]] = self._api.containers(all=True, filters={"label": labels})
-        return found
+        return [container for container in found if container["Labels"].get(LABEL) in ROLES]
+
+    def is_left_over(self, container: Mapping[str, Any]) -> bool:
+        """Whether a container of ours may be removed because nobody uses it any more."""
+        label = container["Labels"].get(OWNER_LABEL, "")
+        running = container["State"] == "running"
+        return is_orphan(label, running=running, created=container["Created"], observer=self.owner)
 
     def reap(self) -> list[str]:
         """Remove the containers of processes that are dead, and return their ids. Others' are never touched."""
         reaped: list[str] = []
         for container in self.containers():
-            label = container["Labels"].get(OWNER_LABEL, "")
-            running = container["State"] == "running"
-            if is_orphan(label, running=running, created=container["Created"], observer=self.owner):
+            if self.is_left_over(container):
                 self.remove(container["Id"])
                 reaped.append(container["Id"])
         if reaped:
-            _log.info("removed %d sandboxes that dead runs had left", len(reaped))
+            _log.info("removed %d containers that dead runs had left", len(reaped))
         return reaped
 
 
-class ContainerTransport:
-    """The attached stream of one container: standard output and error arrive interleaved, each piece with its size."""
-
-    def __init__(
-        self, engine: DockerEngine, number: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        self.number = number
-        self._engine = engine
-        self._reader = reader
-        self._writer = writer
-        self._last_words = b""
-        self._removed = False
-
-    async def read(self) -> bytes:
-        while True:
-            try:
-                stream, size = _MUX.unpack(await self._reader.readexactly(_MUX.size))
-                data = await self._reader.readexactly(size)
-            except asyncio.IncompleteReadError:
-                return b""
-            if stream == _STDOUT and data:
-                return data
-            self._last_words = (self._last_words + data)[-_LAST_WORDS_BYTES:]
-
-    async def write(self, data: bytes) -> None:
-        self._writer.write(data)
-        await self._writer.drain()
-
-    async def kill(self) -> None:
-        if self._removed:
-            return
-        self._removed = True
-        self._writer.close()
-        with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
-        try:
-            await asyncio.to_thread(self._engine.remove, self.number)
-        except (DockerException, RequestException) as error:
-            # With its input closed the container ends and removes itself; the next run's reaper looks for it too.
-            _log.warning("could not remove the sandbox %s: %s", self.number[:12], _reason(error))
-
-    def diagnosis(self) -> str:
-        return self._last_words.decode("utf-8", "replace").strip()
-
-
 def _knock(address: str) -> None:
-    """See whether anybody listens at a local address; the client library leaves a socket open where nobody does."""
-    if address.startswith("unix://"):
+    """See whether anybody listens; the client library leaves a socket open where nobody does, and waits for long."""
+    parts = urlsplit(address)
+    if parts.scheme == "unix":
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(_KNOCK_SECONDS)
             probe.connect(address.removeprefix("unix://"))
+    elif parts.hostname is not None and parts.scheme in {"tcp", "http", "https"}:
+        with socket.create_connection((parts.hostname, parts.port or 2375), timeout=_KNOCK_SECONDS):
+            return
 
 
-def _reason(error: Exception) -> str:
+def _no_answer(address: str, error: Exception) -> str:
+    source = "from DOCKER_HOST" if os.environ.get("DOCKER_HOST") else "DOCKER_HOST is not set"
+    told = f"no Docker engine answers at {address} ({source}): {reason_of(error)}; "
+    if isinstance(error, PermissionError):
+        return (
+            f"{told}this user may not use it: 'sudo usermod -aG docker $USER' and log in again (members of that group are "
+            "root on this machine), or use sandbox=bw.sandboxes.Local()"
+        )
+    if not address.startswith("unix://"):
+        return f"{told}start it there, correct DOCKER_HOST (DOCKER_TLS_VERIFY, DOCKER_CERT_PATH), or unset it for the local one"
+    return f"{told}start one with scripts/docker-engine.sh, or use sandbox=bw.sandboxes.Local()"
+
+
+def _unfit(address: str, url: str, version: Mapping[str, Any]) -> str | None:
+    """Return why an engine that answers cannot run sandboxes; None where it can."""
+    api = str(version.get("ApiVersion", "0"))
+    if tuple(int(part) for part in api.split(".") if part.isdigit()) < _OLDEST_API:
+        oldest = ".".join(map(str, _OLDEST_API))
+        return f"its API is {api}, and {oldest} is needed (Docker 19.03 or newer); update it"
+    if version.get("Os", "linux") != "linux":
+        return f"it runs {version['Os']} containers; switch it to Linux containers"
+    if url.startswith("https://") or address.startswith("ssh://"):
+        return (
+            "sandboxes talk to their workers over a plain stream, which TLS and ssh:// addresses do not give; forward its "
+            "socket instead: 'ssh -NL /tmp/docker.sock:/var/run/docker.sock HOST' and DOCKER_HOST=unix:///tmp/docker.sock"
+        )
+    return None
+
+
+def advice(reason: str) -> str:
+    """Return what to do about a refusal of the engine, where that is known, as the end of a sentence."""
+    lower = reason.lower()
+    if "no space left" in lower or os.strerror(errno.EDQUOT).lower() in lower:
+        return "; its disk is full: 'docker system df' says with what, 'branchwise sandbox prune' removes what is ours"
+    if "cannot allocate memory" in lower:
+        return "; this machine is out of memory: use fewer sandboxes, or a smaller memory_mb"
+    return ""
+
+
+def reason_of(error: Exception) -> str:
+    """Return what the engine or the system says, on one line."""
     explanation = getattr(error, "explanation", None)
     return " ".join(str(explanation or error).split())

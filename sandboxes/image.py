@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
+import json
 import tempfile
 import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-from docker.errors import DockerException
 from platformdirs import user_cache_path
-from requests.exceptions import RequestException
 
 from ..core.errors import SandboxStartFailed
-from .docker_engine import DockerEngine
-from .owner import LABEL
+from .docker_engine import ENGINE_ERRORS, DockerEngine, advice, reason_of
+from .progress import say
 from .rootfs import pack
 from .rootfs_host import build, rootfs_name
-
-_log = logging.getLogger(__name__)
 
 REPOSITORY = "branchwise/python"
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
-def ensure_base_image(engine: DockerEngine, packages: Sequence[str]) -> str:
+def ensure_base_image(engine: DockerEngine, packages: Sequence[str], run_id: str = "") -> str:
     """Return the name of the base image, made and imported where the engine does not hold it yet.
 
     Raises:
@@ -38,22 +34,24 @@ def ensure_base_image(engine: DockerEngine, packages: Sequence[str]) -> str:
         if not engine.has_image(name):
             with _one_at_a_time():
                 if not engine.has_image(name):
-                    _make(engine, packages, tag)
-    except (DockerException, RequestException, OSError) as error:
-        raise SandboxStartFailed(f"the sandbox image {name} could not be made: {error}") from error
+                    _make(engine, packages, tag, run_id)
+    except (*ENGINE_ERRORS, OSError) as error:
+        reason = reason_of(error)
+        raise SandboxStartFailed(f"the sandbox image {name} could not be made: {reason}{advice(reason)}") from error
     return name
 
 
-def _make(engine: DockerEngine, packages: Sequence[str], tag: str) -> None:
-    _log.info("making the sandbox image %s from this machine's Python (once, some seconds)", tag)
+def _make(engine: DockerEngine, packages: Sequence[str], tag: str, run_id: str) -> None:
+    say("making the sandbox image from this machine's Python (once, some seconds)")
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="branchwise-image-") as folder:
         archive = Path(folder) / "root.tar"
         pack(build(packages, Path(folder)), archive)
-        changes = [f"ENV PATH={_PATH}", f"LABEL {LABEL}=image"]
-        engine.import_image(archive, repository=REPOSITORY, tag=tag, changes=changes)
+        labels = [f"LABEL {name}={json.dumps(value)}" for name, value in engine.labels("image", run_id).items()]
+        changes = [f"ENV PATH={_PATH}", *labels]
+        engine.api.import_image_from_file(str(archive), repository=REPOSITORY, tag=tag, changes=changes)
         size = archive.stat().st_size
-    _log.info("made it: %d MB in %.1f s", size // 1_000_000, time.monotonic() - begun)
+    say(f"made it: {size // 1_000_000} MB in {time.monotonic() - begun:.1f} s, {REPOSITORY}:{tag}")
 
 
 @contextlib.contextmanager

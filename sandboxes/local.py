@@ -18,7 +18,9 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from ..core.errors import SandboxStartFailed
+from .companions import AccompaniedTransport
 from .environment import WorkerSandboxes
+from .gate import Pair, open_gate, proxy_environment
 from .guest import Guest
 from .launch import (
     GUEST_UID,
@@ -51,8 +53,8 @@ class Local(SandboxLimits):
     def isolation(self) -> str:
         """What keeps a guest in, in words."""
         return (
-            "bubblewrap: no network, own file system and processes, unprivileged user, risky system calls refused; memory "
-            "and processor time are limited per process only and the host's kernel is shared: this contains accidents, "
+            f"bubblewrap: {self.network_words}, own file system and processes, unprivileged user, risky system calls refused; "
+            "memory and processor time are limited per process only and the host's kernel is shared: this contains accidents, "
             "not attacks"
         )
 
@@ -68,19 +70,30 @@ class Local(SandboxLimits):
                 "bubblewrap is not installed (no 'bwrap' on PATH): 'apt-get install bubblewrap', or start a Docker engine "
                 "(scripts/docker-engine.sh) and use sandbox=bw.sandboxes.Docker()"
             )
+        secrets = self.given_secrets()
         root = await asyncio.to_thread(ensure_rootfs, self.packages)
-        command = [bwrap, *self._arguments(root, run_id)]
+        egress = self.way_out()
 
         async def make() -> Guest:
-            transport = await _start(command)
-            place = (
-                "a bubblewrap sandbox (are user namespaces allowed here? see 'sysctl kernel.unprivileged_userns_clone')"
-            )
-            return await start_guest(transport, workspace_bytes=self.workspace_bytes, place=place)
+            pair = Pair() if egress is not None else None
+            try:
+                transport = AccompaniedTransport(await _start([bwrap, *self._arguments(root, run_id, pair)], pair))
+                place = "a bubblewrap sandbox (are user namespaces allowed here? see 'sysctl kernel.unprivileged_userns_clone')"
+                guest = await start_guest(transport, workspace_bytes=self.workspace_bytes, place=place)
+                if pair is not None and egress is not None:
+                    await open_gate(pair, egress, guest, transport)
+            finally:
+                if pair is not None:
+                    pair.close()
+            return guest
 
-        return await open_supply(make, self, store=store, isolation=self.isolation)
+        async def on_close() -> None:
+            if egress is not None:
+                egress.close()
 
-    def _arguments(self, root: Path, run_id: str) -> list[str]:
+        return await open_supply(make, self, store=store, isolation=self.isolation, on_close=on_close, secrets=secrets)
+
+    def _arguments(self, root: Path, run_id: str, pair: Pair | None) -> list[str]:
         """Return bwrap's arguments; the filter's file descriptor is put in where they say FILTER."""
         scratch = [SCRATCH, SHARED_MEMORY]
         arguments = "--unshare-all --unshare-user --die-with-parent --new-session --as-pid-1 --clearenv --cap-drop ALL"
@@ -94,7 +107,14 @@ class Local(SandboxLimits):
             # Devices stay usable, but nothing can be left among them for the next one.
             *("--remount-ro", "/dev", "--chdir", "/", "--setenv", "PATH", "/usr/local/bin:/usr/bin:/bin"),
             *("--seccomp", "FILTER", "--"),
-            *worker_command(run_id, scratch, guest=None, limits=self._rlimits()),
+            *worker_command(
+                run_id,
+                scratch,
+                guest=None,
+                limits=self._rlimits(),
+                env={**(proxy_environment() if pair is not None else {}), **self.env},
+                prelude=pair.prelude if pair is not None else "",
+            ),
         ]
 
     def _rlimits(self) -> dict[str, int]:
@@ -152,7 +172,7 @@ def _move(made: Path, root: Path) -> None:
         raise
 
 
-async def _start(command: Sequence[str]) -> PipeTransport:
+async def _start(command: Sequence[str], pair: Pair | None) -> PipeTransport:
     """Start a sandbox that waits for a worker's program on its standard input."""
     read, write = os.pipe()
     try:
@@ -168,7 +188,7 @@ async def _start(command: Sequence[str]) -> PipeTransport:
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,
-            pass_fds=[read],
+            pass_fds=[read, *([pair.theirs.fileno()] if pair is not None else [])],
             cwd="/",
             env={},
             user=uid,

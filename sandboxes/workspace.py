@@ -18,6 +18,7 @@ from .conversation import Conversation
 from .guest import Guest
 from .manifest import Entry, Manifest, total_bytes
 from .reply import exec_result
+from .secret import Secrets
 from .store import Store
 
 P = ParamSpec("P")
@@ -202,17 +203,19 @@ class WorkSpace:
         with self.guest.reading():
             return manifests.parse(json.loads(text)) if base is None else merged(base, text)
 
-    async def save(self, store: Store) -> str:
+    async def save(self, store: Store, secrets: Secrets) -> str:
         """Keep the present state in `store` and return its address; only contents that it has not are moved.
 
         Raises:
             SandboxLost: the worker's account of the files does not agree with their contents.
+            SandboxError: a file holds one of the secrets; nothing is kept.
         """
         begun = time.monotonic()
         manifest = await self.manifest(store)
         with store.saving(manifest) as missing:
             for batch in _batches(missing):
                 contents = await self._contents(batch)
+                secrets.refuse((path for path, _ in batch), contents)
                 wrong = await _aside(_keep, store, batch, contents)
                 if wrong is not None:
                     self.guest.channel.fail(f"the content of {wrong!r} is not what its manifest says")

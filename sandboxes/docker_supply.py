@@ -1,0 +1,146 @@
+"""Makes the sandboxes of one run on an engine: the container, its way to the network, its services."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ..core.errors import SandboxStartFailed
+from .companions import AccompaniedTransport
+from .containers import ContainerSettings
+from .docker_engine import DockerEngine
+from .egress import Egress
+from .gate import Door, open_gate, proxy_environment, reap_doors
+from .guest import Guest
+from .launch import GUEST_UID, SCRATCH, SHARED_MEMORY, WORKSPACE, start_guest, worker_command
+from .pod import Pod
+
+if TYPE_CHECKING:
+    from .docker import Docker
+
+_QUEUES = "/dev/mqueue"
+"""Message queues outlive the programs that made them; they are files here."""
+
+
+def check_engine(engine: DockerEngine, wanted: Docker) -> None:
+    """Tidy up after dead runs, and see whether the engine has what is asked of it.
+
+    Raises:
+        SandboxStartFailed: it has not.
+    """
+    engine.reap()
+    reap_doors()
+    if wanted.runtime is not None:
+        runtimes = sorted(engine.info().get("Runtimes") or {})
+        if wanted.runtime not in runtimes:
+            raise SandboxStartFailed(
+                f"the engine at {engine.address} has no runtime {wanted.runtime!r} (it has {', '.join(runtimes)}); install it "
+                "and name it in the engine's daemon.json under 'runtimes', or leave runtime= out"
+            )
+    if not engine.is_local and (wanted.network != "none" or wanted.mounts):
+        raise SandboxStartFailed(
+            f"network=Allow(...) and mounts= need an engine on this machine, and DOCKER_HOST is {engine.address!r}; unset it, or "
+            "leave them out"
+        )
+
+
+class DockerSupply:
+    """Makes one sandbox with every call."""
+
+    def __init__(
+        self,
+        engine: DockerEngine,
+        wanted: Docker,
+        *,
+        image: str,
+        run_id: str,
+        egress: Egress | None,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._engine = engine
+        self._wanted = wanted
+        self._image = image
+        self._run_id = run_id
+        self._egress = egress
+        self._environment = {**(proxy_environment() if egress is not None else {}), **environment}
+        self._volumes: list[str] = []
+
+    async def prepare(self) -> None:
+        """Learn what has to be known of the image.
+
+        Raises:
+            SandboxStartFailed: the engine does not hold it.
+        """
+        self._volumes = await asyncio.to_thread(self._engine.image_volumes, self._image)
+
+    async def __call__(self) -> Guest:
+        """Return a new sandbox.
+
+        Raises:
+            SandboxStartFailed: it could not be made; nothing of it is left.
+        """
+        door = Door() if self._egress is not None else None
+        try:
+            transport = await self._start(door)
+            place = f"the image {self._image!r}"
+            guest = await start_guest(transport, workspace_bytes=self._wanted.workspace_bytes, place=place)
+            guest.single_use = bool(self._wanted.services)
+            if door is not None and self._egress is not None:
+                await open_gate(door, self._egress, guest, transport)
+        finally:
+            if door is not None:
+                door.close()
+        return guest
+
+    async def _start(self, door: Door | None) -> AccompaniedTransport:
+        """Start the services, then the container beside them."""
+        if not self._wanted.services:
+            return AccompaniedTransport(await self._engine.start(self._settings(door, None), self._run_id))
+        pod = await Pod.start(self._engine, self._wanted.services, image=self._image, run_id=self._run_id)
+        try:
+            container = await self._engine.start(self._settings(door, pod), self._run_id)
+        except BaseException:
+            await pod.close()
+            raise
+        pod.dependent = container
+        return AccompaniedTransport(container, pod)
+
+    def _settings(self, door: Door | None, pod: Pod | None) -> ContainerSettings:
+        wanted = self._wanted
+        options = f"rw,nosuid,nodev,exec,mode=1777,nr_inodes={wanted.inodes}"
+        # Volumes of the image would outlive a change of state: they become scratch space.
+        mounted = {mount.target for mount in wanted.mounts}
+        volumes = [path for path in self._volumes if path != WORKSPACE and path not in mounted]
+        scratch = [SCRATCH, SHARED_MEMORY, *volumes]
+        return ContainerSettings(
+            image=self._image,
+            command=worker_command(
+                self._run_id,
+                [*scratch, _QUEUES],
+                guest=GUEST_UID,
+                branches=self._branches() if pod is None else None,
+                env=self._environment,
+                prelude=door.prelude if door is not None else "",
+            ),
+            memory_bytes=wanted.memory_mb << 20,
+            cpus=wanted.cpus,
+            pids=wanted.pids,
+            tmpfs={
+                **dict.fromkeys(scratch, f"{options},size={wanted.scratch_bytes}"),
+                WORKSPACE: f"{options},size={wanted.workspace_bytes}",
+            },
+            file_bytes=wanted.workspace_bytes,
+            runtime=wanted.runtime,
+            mounts=[*(mount.settings() for mount in wanted.mounts), *([door.mount] if door is not None else [])],
+            holder=pod.number if pod is not None else None,
+        )
+
+    def _branches(self) -> dict[str, int]:
+        """Return the limits of the work spaces that live side by side in one container."""
+        return {
+            "size_bytes": self._wanted.workspace_bytes,
+            "scratch_bytes": self._wanted.scratch_bytes,
+            "inodes": self._wanted.inodes,
+            "kept_bytes": self._wanted.spare_bytes,
+        }

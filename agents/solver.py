@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from ..core.budget import Bill, Ledger
 from ..core.errors import (
-    BudgetExceeded,
-    ModelError,
-    SandboxError,
-    ToolArgumentsInvalid,
-    ToolError,
-    ToolNotFound,
     UsageError,
 )
 from ..core.events import Expand, Score
-from ..core.protocols import Candidate, Context, Environment, Meter, Model, Sandboxes, Verifier
+from ..core.protocols import Candidate, Context, Meter, Model, Sandboxes, Verifier
 from ..core.tree import Tree
 from ..core.types import (
     Node,
@@ -33,27 +27,11 @@ from ..core.types import (
     Usage,
     Verdict,
 )
-from ..tools.tool import Tool
+from .acting import Actor, EffectLog
 from .agent import Agent
 from .forms import Form, Turn
 from .prompting import Prompter
 from .states import States
-
-
-class EffectLog(Protocol):
-    """Remembers which external effects were begun and what they returned; see `models.accounts.CallLog`."""
-
-    def begin_effect(self, key: str) -> str | None:
-        """Enter an effect that is about to happen; return what it returned where it happened already.
-
-        Raises:
-            ToolError: it was begun by a process that died: whether it happened is unknown.
-        """
-        ...
-
-    def end_effect(self, key: str, result: str) -> None:
-        """Enter what the effect returned."""
-        ...
 
 
 @dataclass
@@ -84,12 +62,12 @@ class Solver:
     _judged: dict[tuple[str, str], Verdict] = field(default_factory=dict[tuple[str, str], Verdict])
     """Verdicts by verifier and environment state: an equal state is not judged again."""
     _judging: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict[tuple[str, str], asyncio.Lock])
+    actor: Actor = field(init=False)
     states: States | None = field(init=False)
-    _tools: dict[str, Tool] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.actor = Actor(self.agent.toolbox, self.task, self.ledger, self.effects)
         self.states = None if self.sandboxes is None else States(self.sandboxes, self.ledger)
-        self._tools = {tool.name: tool for tool in self.agent.toolbox}
 
     # --- one more step ---
 
@@ -134,42 +112,12 @@ class Solver:
         await self.ensure_state(path, bill)
         async with self._environment(env_ref, bill) as environment:
             ctx = Context(self.task, environment, path)
-            observations = [await self._call(f"{work.id}.{index}", call, ctx, bill) for index, call in enumerate(calls)]
+            observations = [
+                await self.actor.call(f"{work.id}.{index}", call, ctx, bill) for index, call in enumerate(calls)
+            ]
             if environment is not None:
                 env_ref = await environment.snapshot()
         return tuple(observations), env_ref
-
-    async def _call(self, key: str, call: ToolCall, ctx: Context, bill: Bill) -> Observation:
-        """Run one call. What goes wrong in it is for the model to see; what goes wrong around it ends the branch."""
-        with await self.ledger.reserve(Usage(tool_calls=1)) as held:
-            held.actual = Usage(tool_calls=1)
-            bill.add(held.actual)
-            try:
-                return Observation(call.id, await self._run(key, _named(call.name, self._tools), call, ctx))
-            except (BudgetExceeded, ModelError, SandboxError):
-                raise
-            except TimeoutError:
-                return Observation(
-                    call.id, f"{call.name} was stopped after {self._tools[call.name].timeout_seconds:g} s", ok=False
-                )
-            except (ToolError, UsageError) as error:
-                return Observation(call.id, str(error), ok=False)
-            except Exception as error:  # noqa: BLE001 - a user's tool may raise anything; the model gets to see it
-                return Observation(call.id, f"{call.name} failed: {type(error).__name__}: {error}", ok=False)
-
-    async def _run(self, key: str, tool: Tool, call: ToolCall, ctx: Context) -> str:
-        if tool.effects != "external":
-            return await tool.run(ctx, call.arguments)
-        known = self.effects.begin_effect(key)
-        if known is not None:
-            return known
-        try:
-            result = await tool.run(ctx, call.arguments)
-        except ToolArgumentsInvalid as error:
-            self.effects.end_effect(key, str(error))
-            raise
-        self.effects.end_effect(key, result)
-        return result
 
     # --- verdicts ---
 
@@ -232,27 +180,12 @@ class Solver:
         Raises:
             SandboxError: its actions led to another state this time.
         """
-
-        async def act(before: Sequence[Node], step: Step, environment: Environment) -> None:
-            if not self.can_redo(step):
-                raise SandboxError(
-                    f"the state after node {before[-1].id} is gone, and its actions ({', '.join(c.name for c in step.calls)}) "
-                    "cannot be done again: they have effects outside of the sandbox, or are not the same every time"
-                )
-            ctx = Context(self.task, environment, before)
-            for index, call in enumerate(step.calls):
-                await self._call(f"again.{before[-1].id}.{index}", call, ctx, bill)
-
         if self.states is not None:
-            await self.states.ensure(path, act, bill)
+            await self.states.ensure(path, self.actor, bill)
 
     def can_redo(self, step: Step) -> bool:
         """Whether taking a step once more leads to the same state, as far as is known: only then may its state be dropped."""
-        unstable = self.states.unstable if self.states is not None else set[str]()
-        return all(
-            call.name not in unstable and call.name in self._tools and self._tools[call.name].effects != "external"
-            for call in step.calls
-        )
+        return self.actor.can_redo(step)
 
 
 def _kind(turn: Turn) -> Any:
@@ -261,12 +194,6 @@ def _kind(turn: Turn) -> Any:
     if turn.answer is not None:
         return "answer"
     return "tool" if turn.calls else "thought"
-
-
-def _named(name: str, tools: Mapping[str, Tool]) -> Tool:
-    if name not in tools:
-        raise ToolNotFound(f"there is no tool {name!r}; there are: {', '.join(tools)}")
-    return tools[name]
 
 
 def _no_diff(old: str, new: str) -> tuple[dict[str, bytes], list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from statistics import median
@@ -14,13 +14,11 @@ from typing import Any
 from ..core.budget import Bill, Ledger
 from ..core.errors import SandboxError
 from ..core.protocols import Environment, Process, Sandboxes
-from ..core.types import Command, ExecResult, Node, StateCost, StatesReport, Step, Usage
+from ..core.types import Command, ExecResult, Node, StateCost, StatesReport, Usage
+from .acting import Actor
 
 _LEAST_SECONDS = 0.001
 """What must be left of the budget's `sandbox_seconds` for a state to be opened or kept."""
-
-Act = Callable[[Sequence[Node], Step, Environment], Awaitable[None]]
-"""Takes a step once more: the path to its parent, the step, where to take it."""
 
 
 @dataclass
@@ -61,8 +59,6 @@ class States:
         self.log = StateLog()
         self.in_use: Counter[str] = Counter()
         """States that are being opened or made again: not to be dropped now."""
-        self.unstable: set[str] = set()
-        """Tools that once did something else when they were run again: what they did cannot be made again."""
         self._sandboxes = sandboxes
         self._ledger = ledger
         self._making: dict[str, asyncio.Lock] = {}
@@ -80,7 +76,7 @@ class States:
         finally:
             await paid.close()
 
-    async def ensure(self, path: Sequence[Node], act: Act, bill: Bill) -> None:
+    async def ensure(self, path: Sequence[Node], actor: Actor, bill: Bill) -> None:
         """See that the state of the path's last node is there: one that was dropped is made again by its actions.
 
         It starts from the nearest ancestor whose state is there, and what comes out after every step is compared with what
@@ -99,24 +95,9 @@ class States:
             with self._using(*(node.env_ref for node in path[start:])):
                 async with self.open(path[start].env_ref, bill) as environment:
                     for number in range(start + 1, len(path)):
-                        await self._redo(path[: number + 1], act, environment)
+                        await _redo(path[: number + 1], actor, environment, bill)
             self.log.replayed += 1
         self._making.pop(ref, None)
-
-    async def _redo(self, path: Sequence[Node], act: Act, environment: Environment) -> None:
-        node = path[-1]
-        if node.step is None or not node.step.calls:
-            return  # what was only said changed no file
-        await act(path[:-1], node.step, environment)
-        found = await environment.snapshot()
-        if found != node.env_ref:
-            tools = sorted({call.name for call in node.step.calls})
-            self.unstable.update(tools)
-            raise SandboxError(
-                f"the state of node {node.id} had been dropped to make room, and doing its actions again ({', '.join(tools)}) "
-                "led to another state, which is not searched on; raise Budget(snapshot_bytes=...), or make these tools do "
-                "the same every time"
-            )
 
     def _holds(self, ref: str | None) -> bool:
         return ref is None or self._sandboxes.snapshots.holds(ref)
@@ -130,6 +111,23 @@ class States:
         finally:
             self.in_use.subtract(held)
             self.in_use += Counter()  # without those that are at zero
+
+
+async def _redo(path: Sequence[Node], actor: Actor, environment: Environment, bill: Bill) -> None:
+    """Take the last step of a path once more and compare what comes out."""
+    node = path[-1]
+    if node.step is None or not node.step.calls:
+        return  # what was only said changed no file
+    await actor.redo(path[:-1], node.step, environment, bill)
+    found = await environment.snapshot()
+    if found != node.env_ref:
+        tools = sorted({call.name for call in node.step.calls})
+        actor.unstable.update(tools)
+        raise SandboxError(
+            f"the state of node {node.id} had been dropped to make room, and doing its actions again ({', '.join(tools)}) "
+            "led to another state, which is not searched on; raise Budget(snapshot_bytes=...), or make these tools do "
+            "the same every time"
+        )
 
 
 async def _check_left(ledger: Ledger) -> None:

@@ -243,6 +243,10 @@ class Snapshots(Protocol):
         """Whether the state is there."""
         ...
 
+    def alone_bytes(self, ref: str) -> int:
+        """How many bytes no other state shares: what dropping this one would free."""
+        ...
+
     def drop(self, refs: Iterable[str]) -> int:
         """Remove states and return how many bytes that freed: what other states share stays."""
         ...

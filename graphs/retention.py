@@ -9,6 +9,8 @@ from ..core.protocols import Snapshots, Strategy
 from ..core.tree import TreeView
 from ..core.types import Node, NodeId, Step
 
+_WORTH_BYTES = 4096
+"""What a state must free to be worth making it again."""
 _ROOM_SHARE = 0.2
 """Share of the limit that is made free at once, so that not every new state has to look for room."""
 
@@ -18,8 +20,9 @@ class Retention:
     """The policy. A state is dropped only if every node that has it can be brought back by doing its actions again.
 
     Never dropped: the task's own files; states of leaves that may still be expanded; states that work in flight needs;
-    the best node so far and an accepted one. Among the others those of nodes that will not be expanded any more go first,
-    then those whose actions took the least time, so that making them again costs the least.
+    the best node so far and an accepted one; and what would hardly free anything, for what it holds is in others too. Among
+    the rest those of nodes that will not be expanded any more go first, then those that free the most for the time that
+    making them again would take.
 
     Args:
         snapshots: where the states are.
@@ -64,9 +67,11 @@ class Retention:
             if ref in needed or not self.snapshots.holds(ref):
                 continue
             costs = [self._redo_seconds(tree, node) for node in nodes]
-            if None not in costs:
+            frees = self.snapshots.alone_bytes(ref)
+            if None not in costs and frees >= _WORTH_BYTES:
                 live = any(tree.status(node.id) == "live" for node in nodes)
-                ranked.append((live, min(cost for cost in costs if cost is not None), nodes[0].id, ref))
+                seconds = min(cost for cost in costs if cost is not None)
+                ranked.append((live, seconds / frees, nodes[0].id, ref))
         return [ref for _, _, _, ref in sorted(ranked)]
 
     def _needed(self, tree: TreeView) -> set[str | None]:

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from ..agents.agent import Agent
@@ -229,8 +230,8 @@ class LocalRunner:
             lost = log.lost()
             model = await _open_model(agent, stack)
             sandboxes = await _open_sandboxes(agent, run, stack)
-            if (source := files_of(task)) is not None and sandboxes is not None and record.root_ref is None:
-                record.root_ref = await sandboxes.keep(source)
+            if (source := files_of(task)) is not None and sandboxes is not None:
+                await _keep_origin(sandboxes, source, record)
             run.save(record)
             saver = await stack.enter_async_context(run.saver())
             graph = search_graph().compile(checkpointer=saver)  # pyright: ignore[reportUnknownMemberType]  # partly untyped
@@ -322,6 +323,23 @@ def _form(agent: Agent, *, native: bool) -> Form:
     # Where every state is judged by execution the search knows when it is done; a model need not say so.
     judged = any(verifier.scope == "state" for verifier in agent.verifiers)
     return JsonForm(may_answer=not judged)
+
+
+async def _keep_origin(sandboxes: Sandboxes, source: Path, record: RunRecord) -> None:
+    """Keep the task's files as the root's state, anew where they were pruned since the run began.
+
+    Raises:
+        JournalError: they are not what they were when the run began.
+    """
+    if record.root_ref is not None and sandboxes.snapshots.holds(record.root_ref):
+        return
+    ref = await sandboxes.keep(source)
+    if record.root_ref not in {None, ref}:
+        raise JournalError(
+            f"the states of run {record.run_id} were removed, and its files in {str(source)!r} have changed since it began; "
+            "put them back as they were, or begin a new run"
+        )
+    record.root_ref = ref
 
 
 async def _open_model(agent: Agent, stack: AsyncExitStack) -> Model:

@@ -184,6 +184,17 @@ class Store:
             "snapshot_bytes", allowed=self._limit_bytes, spent=self.stored_bytes, asked=max(new_bytes, 1)
         )
 
+    def alone_bytes(self, ref: str) -> int:
+        """How many bytes no other state shares: what dropping this one would free.
+
+        Raises:
+            UsageError: there is no such snapshot.
+        """
+        users = self._users if self._users is not None else self._count_users()
+        own = {entry.content: entry.size_bytes for entry in self.manifest(ref).values() if entry.kind == "f"}
+        freed = sum(size for name, size in own.items() if users[name] == 1 and name not in self._arriving)
+        return freed + self._manifest_path(ref).stat().st_size
+
     def drop(self, refs: Iterable[str]) -> int:
         """Remove states and return how many bytes that freed: what other states share stays. Unknown ones are passed over.
 

@@ -1,0 +1,117 @@
+"""Running tool calls: for the first time, and once more to make a state again that was dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from ..core.budget import Bill, Ledger
+from ..core.errors import (
+    BudgetExceeded,
+    ModelError,
+    SandboxError,
+    ToolArgumentsInvalid,
+    ToolError,
+    ToolNotFound,
+    UsageError,
+)
+from ..core.protocols import Context, Environment
+from ..core.types import Node, Observation, Step, Task, ToolCall, Usage
+from ..tools.tool import Tool
+
+
+class EffectLog(Protocol):
+    """Remembers which external effects were begun and what they returned; see `models.accounts.CallLog`."""
+
+    def begin_effect(self, key: str) -> str | None:
+        """Enter an effect that is about to happen; return what it returned where it happened already.
+
+        Raises:
+            ToolError: it was begun by a process that died: whether it happened is unknown.
+        """
+        ...
+
+    def end_effect(self, key: str, result: str) -> None:
+        """Enter what the effect returned."""
+        ...
+
+
+class Actor:
+    """One run's tools, under the run's budget.
+
+    Args:
+        tools: the agent's tools.
+        task: the task.
+        ledger: what pays for the calls.
+        effects: log of external effects.
+    """
+
+    def __init__(self, tools: Sequence[Tool], task: Task, ledger: Ledger, effects: EffectLog) -> None:
+        self.unstable: set[str] = set()
+        """Tools that once did something else when they were run again: what they did cannot be made again."""
+        self._tools = {tool.name: tool for tool in tools}
+        self._task = task
+        self._ledger = ledger
+        self._effects = effects
+
+    async def call(self, key: str, call: ToolCall, ctx: Context, bill: Bill) -> Observation:
+        """Run one call. What goes wrong in it is for the model to see; what goes wrong around it ends the branch."""
+        with await self._ledger.reserve(Usage(tool_calls=1)) as held:
+            held.actual = Usage(tool_calls=1)
+            bill.add(held.actual)
+            try:
+                return Observation(call.id, await self._run(key, _named(call.name, self._tools), call, ctx))
+            except (BudgetExceeded, ModelError, SandboxError):
+                raise
+            except TimeoutError:
+                return Observation(
+                    call.id, f"{call.name} was stopped after {self._tools[call.name].timeout_seconds:g} s", ok=False
+                )
+            except (ToolError, UsageError) as error:
+                return Observation(call.id, str(error), ok=False)
+            except Exception as error:  # noqa: BLE001 - a user's tool may raise anything; the model gets to see it
+                return Observation(call.id, f"{call.name} failed: {type(error).__name__}: {error}", ok=False)
+
+    async def _run(self, key: str, tool: Tool, call: ToolCall, ctx: Context) -> str:
+        if tool.effects != "external":
+            return await tool.run(ctx, call.arguments)
+        known = self._effects.begin_effect(key)
+        if known is not None:
+            return known
+        try:
+            result = await tool.run(ctx, call.arguments)
+        except ToolArgumentsInvalid as error:
+            self._effects.end_effect(key, str(error))
+            raise
+        self._effects.end_effect(key, result)
+        return result
+
+    # --- once more ---
+
+    def can_redo(self, step: Step) -> bool:
+        """Whether taking a step once more leads to the same state, as far as is known."""
+        return all(
+            call.name in self._tools and self._tools[call.name].effects != "external" and call.name not in self.unstable
+            for call in step.calls
+        )
+
+    async def redo(self, before: Sequence[Node], step: Step, environment: Environment, bill: Bill) -> None:
+        """Take a step once more, in an environment in the state that it was first taken in.
+
+        Raises:
+            SandboxError: it must not be taken twice, or does not do the same.
+        """
+        if not self.can_redo(step):
+            raise SandboxError(
+                f"the state after node {before[-1].id} is gone, and its actions ({', '.join(c.name for c in step.calls)}) "
+                "cannot be done again: they have effects outside of the sandbox, or are not the same every time"
+            )
+        ctx = Context(self._task, environment, before)
+        for index, call in enumerate(step.calls):
+            await self.call(f"again.{before[-1].id}.{index}", call, ctx, bill)
+
+
+def _named(name: str, tools: Mapping[str, Tool]) -> Tool:
+    if name not in tools:
+        raise ToolNotFound(f"there is no tool {name!r}; there are: {', '.join(tools)}")
+    return tools[name]

@@ -4,6 +4,9 @@ from .auto import Auto
 from .docker import Docker
 from .host_files import write_tree
 from .local import Local
+from .mounts import Mount
+from .network import Allow
+from .service import Service
 from .store import Store
 
-__all__ = ["Auto", "Docker", "Local", "Store", "write_tree"]
+__all__ = ["Allow", "Auto", "Docker", "Local", "Mount", "Service", "Store", "write_tree"]

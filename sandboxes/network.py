@@ -18,8 +18,8 @@ PROXY_PORT = 3128
 _USUAL_PORTS = frozenset({80, 443})
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NAT64 = IPv6Network("64:ff9b::/96")
-_METADATA = frozenset({IPv4Address("168.63.129.16")})
-"""Serves virtual machines about themselves although it looks public; the others of this kind are link-local or private."""
+_LOOKS_PUBLIC = (IPv4Network("168.63.129.16/32"), IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"))
+"""Clouds serve machines about themselves there, or protocols have set it aside; older Pythons do not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Rule:
         except ValueError:
             pass
         name = host.lower().removesuffix(".")
-        if name != "*" and not is_name(name.removeprefix("*.")):
+        if host != "*" and not is_name(name.removeprefix("*.")):
             raise ValueError(
                 f"{text!r} is no host to allow; give a name ('pypi.org'), all names below one ('*.pypi.org'), an address "
                 "or network ('10.1.2.3', '10.1.0.0/16'), or '*' for everything public, each with ':PORT' unless it is "
@@ -139,7 +139,7 @@ def is_public(address: Address) -> bool:
         if address.sixtofour is not None or address.teredo is not None or address.is_site_local:
             return False
     special = address.is_private or address.is_reserved or address.is_multicast or address.is_unspecified
-    return address.is_global and not special and address not in _METADATA
+    return address.is_global and not special and not any(address in network for network in _LOOKS_PUBLIC)
 
 
 def may_connect(rules: Iterable[Rule], address: Address, port: int, *, own: frozenset[Address]) -> bool:

@@ -19,7 +19,7 @@ import pytest
 from pydantic import ValidationError
 
 from branchwise.core.errors import SandboxLost, SandboxStartFailed
-from branchwise.sandboxes import Docker
+from branchwise.sandboxes import Docker, Service
 from branchwise.sandboxes.docker_engine import DockerEngine
 from branchwise.sandboxes.owner import LABEL, OWNER_LABEL, RUN_LABEL, Owner
 
@@ -174,7 +174,7 @@ async def test_container_is_hardened(engine: DockerEngine, tmp_path: Path) -> No
     host = attributes["HostConfig"]
     assert host["NetworkMode"] == "none"
     assert host["CapDrop"] == ["ALL"]
-    assert sorted(host["CapAdd"]) in (["CAP_KILL", "CAP_SETGID", "CAP_SETUID"], ["KILL", "SETGID", "SETUID"])
+    assert {name.removeprefix("CAP_") for name in host["CapAdd"]} == {"KILL", "SETFCAP", "SETGID", "SETUID"}
     assert host["ReadonlyRootfs"]
     assert host["AutoRemove"]
     assert not host["Privileged"]
@@ -303,7 +303,14 @@ async def test_missing_engine_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     [
         ({"memory_mb": 128}, "files count as memory"),
         ({"cpus": 0}, "greater than 0"),
-        ({"network": "host"}, "'none' or 'bridge'"),
+        ({"network": "host"}, "network='host' is neither 'none' nor an allow-list"),
+        ({"network": "bridge"}, "lead to this machine and its neighbours"),
+        ({"image": "x", "build": "."}, "both name an image"),
+        ({"setup_files": ["x"]}, "there are none"),
+        ({"secrets": {"TOKEN": "short"}}, "fewer than 8 characters"),
+        ({"env": {"A=B": "x"}}, "cannot be the name of an environment variable"),
+        ({"services": {"Data Base": Service(image="x")}}, "cannot be a host's name"),
+        ({"services": {"db": Service(image="x")}, "runtime": "runsc"}, "do not work with it"),
         ({"imagee": "x"}, "Extra inputs are not permitted"),
     ],
 )

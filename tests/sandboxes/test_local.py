@@ -13,6 +13,7 @@ import pytest
 
 from branchwise.core.errors import SandboxLost, SandboxStartFailed
 from branchwise.sandboxes import Auto, Docker, Local
+from branchwise.sandboxes.companions import AccompaniedTransport
 from branchwise.sandboxes.environment import WorkerSandboxes
 from branchwise.sandboxes.local import PipeTransport
 
@@ -107,7 +108,9 @@ async def test_killed_worker_is_a_lost_sandbox(tmp_path: Path) -> None:
     assert environment._space is not None
     running = asyncio.create_task(environment.exec(["sleep", "60"]))
     await asyncio.sleep(0.1)
-    transport = environment._space.guest.channel.transport
+    accompanied = environment._space.guest.channel.transport
+    assert isinstance(accompanied, AccompaniedTransport)
+    transport = accompanied._inner
     assert isinstance(transport, PipeTransport)
     transport._process.kill()
     with pytest.raises(SandboxLost, match="it ended"):

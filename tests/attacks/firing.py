@@ -28,6 +28,7 @@ FILES_SECONDS = 30.0
 """What the host may take to handle the files that a program left."""
 LEFT_BYTES = 1 << 20
 """What kept states of small files may take in a sandbox that is handed on."""
+_SIBLING = b"sesame-sibling-"
 _WELL = "well"
 _NEIGHBOUR = f"""prove_inside()
 import subprocess
@@ -102,6 +103,11 @@ class Range:
         waiting.cancel()
         await asyncio.wait({waiting})
 
+    def _processes(self, env: WorkerEnvironment) -> dict[int, bytes]:
+        """Return the processes in a sandbox, as this machine sees them, without its first."""
+        worker = self._workers[_guest(env)]
+        return {process.pid: process.command for process in survivors(self.run_id) if process.worker == worker}
+
     def command(self, program: str, *, warm: bool = False) -> Command:
         """Return the command that runs a program after its proof."""
         text = guarded(program, run_id=self.run_id, canaries=self.ears.addresses, abstract=[self.ears.abstract])
@@ -124,9 +130,16 @@ class Range:
         return outcome
 
     async def _attack(self, abuse: Abuse, outcome: Outcome) -> None:
-        env = await self._open()
+        base = await self._open()
+        await base.write("of-both", b"of both")
+        env = await base.fork()  # beside its parent, in the same sandbox, where that has branches
+        await base.write("of-sibling", _SIBLING + b"".join(b"%d" % secrets.randbelow(10) for _ in range(9)))
+        await env.read("of-both")
+        await self._identify(env)
         for part in abuse.parts:
             if part.when == "use":
+                await self._be_sibling(base, outcome)
+                await base.close()
                 env = await self._reopen(env)
             if not await self._run(env, abuse, part, outcome):
                 break
@@ -134,8 +147,23 @@ class Range:
             await self._look(env, outcome)
         if not outcome.lost and abuse.leaves_files:
             await self._handle_files(env, outcome)
+        if not outcome.lost and not any(part.when == "use" for part in abuse.parts):
+            await self._be_sibling(base, outcome)
         await env.close()
+        await base.close()
         await self._next_user(outcome)
+
+    async def _be_sibling(self, base: WorkerEnvironment, outcome: Outcome) -> None:
+        """Go on in the branch from which the hostile one was forked."""
+        try:
+            files = await base.list()
+            await base.write("after", b"after")
+            told = (await base.exec("cat of-both after")).stdout
+        except (SandboxLost, OSError, OutputLimitExceeded) as error:
+            outcome.faults.append(f"its sibling cannot go on: {error}")
+            return
+        if files != ["of-both", "of-sibling"] or told != "of bothafter":
+            outcome.faults.append(f"its sibling has {files}, {told!r}")
 
     async def _open(self) -> WorkerEnvironment:
         env = await self.supply.open()
@@ -160,6 +188,7 @@ class Range:
         """Run one program; return whether the environment goes on."""
         first = part.when == "first"
         limit = abuse.seconds if first else 10.0
+        before = self._processes(env)  # the worker may have a helper
         begun = time.monotonic()
         try:
             result = await env.exec(
@@ -173,7 +202,7 @@ class Range:
             if not abuse.may_lose:
                 outcome.faults.append(f"the sandbox was lost: {error}")
             return False
-        if left := [process for process in survivors(self.run_id) if process.worker == self._workers.get(_guest(env))]:
+        if left := self._processes(env).items() - before.items():
             outcome.faults.append(f"processes when the call had returned: {left}")
         if time.monotonic() - begun > limit + MARGIN_SECONDS:
             outcome.faults.append(f"the call took {time.monotonic() - begun:.1f} s of {limit:g}")
@@ -337,7 +366,7 @@ async def appear(run_id: str, count: int, mark: str = "") -> Survivor:
 
 def _guest(env: WorkerEnvironment) -> object:
     """Return the sandbox in which an environment lives."""
-    assert env._space is not None
+    assert env._space is not None  # it is in use
     return env._space.guest
 
 

@@ -57,7 +57,7 @@ def ensure_built(engine: DockerEngine, recipe: Recipe, run_id: str) -> str:
         except (*ENGINE_ERRORS, OSError) as error:
             reason = reason_of(error)
             raise SandboxStartFailed(
-                f"{str(recipe.dockerfile)!r} could not be built: {reason}{advice(reason)}"
+                f"{str(recipe.dockerfile)!r} could not be built: {reason}{_hint(reason)}"
             ) from error
     return name
 
@@ -176,11 +176,14 @@ def _build(engine: DockerEngine, recipe: Recipe, context: IO[bytes], name: str, 
 def _failure(recipe: Recipe, step: str, error: str, said: list[str]) -> str:
     words = " | ".join(line for line in said if not line.startswith(" --->"))
     reason = " ".join(error.split())
-    hint = advice(reason)
-    if "unknown instruction" in reason.lower() or "unknown flag" in reason.lower() or "--mount" in reason:
-        hint = "; the engine's own builder is used, which knows no BuildKit syntax (RUN --mount, here-documents)"
-    if "manifest unknown" in reason or "pull access denied" in reason or "lookup" in reason:
-        hint = "; the image in FROM is neither in the engine nor can it be pulled"
-    return f"{str(recipe.dockerfile)!r} could not be built: {step} failed: {reason}{hint}" + (
-        f" (it said: {words})" if words else ""
-    )
+    told = f"{str(recipe.dockerfile)!r} could not be built: {step} failed: {reason}{_hint(reason)}"
+    return f"{told} (it said: {words})" if words else told
+
+
+def _hint(reason: str) -> str:
+    """Return what to do about it, where that is known, as the end of a sentence."""
+    if re.search(r"unknown instruction|unknown flag|--mount", reason, re.IGNORECASE):
+        return "; the engine's own builder is used, which knows no BuildKit syntax (RUN --mount, here-documents)"
+    if re.search(r"manifest unknown|pull access denied|lookup|no such host|registry", reason, re.IGNORECASE):
+        return "; the image in FROM is neither in the engine nor can it be pulled"
+    return advice(reason)

@@ -34,7 +34,7 @@ _BOOTSTRAP = (
     "exec(compile(b[:-1],'worker','exec'))"
 )
 """Reads a program from standard input, up to a NUL, and becomes it: nothing has to be mounted or installed."""
-_MODULES = ("frames", "kernel", "files", "branches", "python", "programs", "worker")
+_MODULES = ("frames", "kernel", "files", "branches", "python", "nursery", "programs", "worker")
 """The worker's modules, each after those that it imports."""
 _LOADER = """import sys, types
 package = sys.modules["inside"] = types.ModuleType("inside")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ..core.errors import SandboxStartFailed
 
 _LOAD, _JUMP_EQUAL, _JUMP_SET, _JUMP_NOT_BELOW, _RETURN = 0x20, 0x15, 0x45, 0x35, 0x06
-_NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
+_NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT, _SECOND_ARGUMENT_AT = 0, 4, 16, 24
 _ALLOW, _KILL, _REFUSE = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _ENOSYS = 1, 38
 _NEW_NAMESPACES = 0x7E020000
@@ -32,6 +32,11 @@ class _Machine:
     socket: int
     clone: int
     prlimit: int
+    setup_aio: int
+    schedule: tuple[int, ...]
+    """Calls that say how a process, their first argument, is scheduled."""
+    prioritise: tuple[tuple[int, int], ...]
+    """Calls that give a process, their second argument, a priority, and the first argument that means one process."""
     refused: tuple[int, ...]
 
 
@@ -47,6 +52,9 @@ _MACHINES = {
         socket=41,
         clone=56,
         prlimit=302,
+        setup_aio=206,
+        schedule=(144, 142, 314, 203),
+        prioritise=((141, 0), (251, 1)),
         refused=(
             101, 310, 311, 312,  # ptrace, process_vm_readv, process_vm_writev, kcmp
             165, 166, 155, 161, 272, 308,  # mount, umount2, pivot_root, chroot, unshare, setns
@@ -64,6 +72,9 @@ _MACHINES = {
         socket=198,
         clone=220,
         prlimit=261,
+        setup_aio=0,
+        schedule=(119, 118, 274, 122),
+        prioritise=((140, 0), (30, 1)),
         refused=(
             117, 270, 271, 272,
             40, 39, 41, 51, 97, 268,
@@ -109,11 +120,20 @@ def _compiled(machine: _Machine) -> bytes:
     ]
     for number in (*machine.refused, *_REFUSED_EVERYWHERE):
         lines += _refuse(_JUMP_EQUAL, number, _EPERM)
-    for number in _UNKNOWN_EVERYWHERE:
+    # Asynchronous input and output counts against a limit of the whole machine.
+    for number in (*_UNKNOWN_EVERYWHERE, machine.setup_aio):
         lines += _refuse(_JUMP_EQUAL, number, _ENOSYS)
     lines += _on_call(machine.clone, [*_refuse(_JUMP_SET, _NEW_NAMESPACES, _EPERM), _line(_RETURN, _ALLOW)])
     # Only a program's own limits: the worker has the guest's uid.
     lines += _on_call(machine.prlimit, [_line(_JUMP_EQUAL, 0, when_true=1), *_verdicts(_EPERM)])
+    # Nor its schedule: processes 1 and 2 are the worker's.
+    for number in machine.schedule:
+        lines += _on_call(number, _not_the_worker())
+    for number, one_process in machine.prioritise:
+        second = [_line(_LOAD, _SECOND_ARGUMENT_AT), *_not_the_worker()]
+        lines += _on_call(
+            number, [_line(_JUMP_EQUAL, one_process, when_true=1), _line(_RETURN, _REFUSE | _EPERM), *second]
+        )
     families = [
         _line(_JUMP_EQUAL, family, when_true=len(_SOCKET_FAMILIES) - index)
         for index, family in enumerate(_SOCKET_FAMILIES)
@@ -134,6 +154,11 @@ def _refuse(comparison: int, operand: int, error: int) -> list[bytes]:
 def _verdicts(error: int) -> list[bytes]:
     """Refuse, or, for a jump over it, allow."""
     return [_line(_RETURN, _REFUSE | error), _line(_RETURN, _ALLOW)]
+
+
+def _not_the_worker() -> list[bytes]:
+    """Allow what is said of the caller itself (0) or of a process that is not the worker's."""
+    return [_line(_JUMP_EQUAL, 0, when_true=2), _line(_JUMP_NOT_BELOW, 3, when_true=1), *_verdicts(_EPERM)]
 
 
 def _on_call(number: int, lines: list[bytes]) -> list[bytes]:

@@ -27,22 +27,24 @@ HOME = ".branches"
 PRIVATE = kernel.MS_NOSUID | kernel.MS_NODEV
 EMPTY = "0"
 OPAQUE = "user.overlay.opaque"
+OWN_IDS = 0x70000000
+"""Ids from here on are nobody's."""
 MOST_LAYERS = 40
 """A look-up that fails asks every one, and the list has to fit into one page."""
 
 
-def own_namespaces() -> None:
-    """Enter a user namespace in which this process may mount, with the same ids inside as outside.
+def own_namespaces(guest: int) -> None:
+    """Enter a user namespace in which this process may mount.
 
     Raises:
         OSError: the host does not allow it; nothing has changed.
     """
-    with_map(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS, rehearsal=True)
-    with_map(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS, rehearsal=False)
+    with_map(guest, rehearsal=True)
+    with_map(guest, rehearsal=False)
     kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
 
 
-def with_map(flags: int, *, rehearsal: bool) -> None:
+def with_map(guest: int, *, rehearsal: bool) -> None:
     """Leave the namespaces while another process, which stays in them, writes the table of ids.
 
     There is no way back from half of this: a child goes first, to see whether all of it works.
@@ -55,7 +57,7 @@ def with_map(flags: int, *, rehearsal: bool) -> None:
     if stays:
         target = child if rehearsal else parent
         os.close(ready_write)
-        allowed = os.read(ready_read, 1) == b"y" and write_map(target)
+        allowed = os.read(ready_read, 1) == b"y" and write_map(target, guest)
         os.write(done_write, b"y" if allowed else b"n")
         if child == 0:
             os._exit(0)
@@ -66,7 +68,7 @@ def with_map(flags: int, *, rehearsal: bool) -> None:
             raise OSError(errno.EPERM, "user namespaces cannot be made here")
         return
     try:
-        kernel.unshare(flags)
+        kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS)
         os.write(ready_write, b"y")
         if os.read(done_read, 1) != b"y":
             raise OSError(errno.EPERM, "the table of ids cannot be written")
@@ -80,15 +82,22 @@ def with_map(flags: int, *, rehearsal: bool) -> None:
         os.waitpid(child, 0)
 
 
-def write_map(target: int) -> bool:
-    """Give a process's new namespace the ids of this one."""
-    try:
-        for name in ("uid_map", "gid_map"):
-            with open(f"/proc/{target}/{name}", "w") as table:
-                table.write("0 0 65536")
-    except OSError:
-        return False
-    return True
+def write_map(target: int, guest: int) -> bool:
+    """Give a process's new namespace the ids of this one; the guest's is one of its own outside.
+
+    The kernel counts some things per user on the whole machine: guests that shared a uid could take them from one another.
+    """
+    own = OWN_IDS + int.from_bytes(os.urandom(3), "big")
+    separate = f"0 0 {guest}\n{guest} {own} 1\n{guest + 1} {guest + 1} {65535 - guest}"
+    for table in (separate, "0 0 65536"):
+        try:
+            for name in ("uid_map", "gid_map"):
+                with open(f"/proc/{target}/{name}", "w") as file:
+                    file.write(table)
+        except OSError:
+            continue
+        return True
+    return False
 
 
 class Branch:
@@ -187,7 +196,7 @@ class Branches:
         os.mkdir(branch.own)
         os.chmod(branch.own, 0o1777)
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(branch.folder + "/work")
+            remove(branch.folder + "/work")
         os.mkdir(branch.folder + "/work")
 
     def switch(self, number: int) -> bool:
@@ -231,11 +240,11 @@ class Branches:
         kernel.mount("tmpfs", ".", "", kernel.MS_REMOUNT | PRIVATE, f"size={size},nr_inodes={inodes}")
 
     def measure(self, folder: str) -> tuple[int, int]:
-        """Return the bytes and inodes that a folder's content takes."""
+        """Return the bytes and inodes that a folder's content takes, as far down as a path can name it."""
         size = count = 0
         pending = [folder]
         while pending:
-            with os.scandir(pending.pop()) as entries:
+            with contextlib.suppress(OSError), os.scandir(pending.pop()) as entries:
                 for entry in entries:
                     count += 1
                     if entry.is_dir(follow_symlinks=False):
@@ -354,8 +363,21 @@ class Branches:
 
 
 def remove(folder: str) -> None:
-    """Remove a folder with all that is in it, whatever its rights; this process may."""
-    shutil.rmtree(folder)
+    """Remove a folder of the present one with all that is in it, whatever its rights: this process may.
+
+    Inner folders are moved up before they are emptied, so that no tree is too deep and no path too long.
+    """
+    pending = [folder]
+    for count, place in enumerate(pending):
+        with os.scandir(place) as entries:
+            for index, entry in enumerate(list(entries)):
+                if entry.is_dir(follow_symlinks=False):
+                    moved = f"gone-{count}-{index}"
+                    os.rename(entry.path, moved)
+                    pending.append(moved)
+                else:
+                    os.unlink(entry.path)
+        os.rmdir(place)
 
 
 def copy_tree(source: str, target: str) -> None:
@@ -383,10 +405,10 @@ def copy_tree(source: str, target: str) -> None:
                     os.utime(place, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def attempt(root: str, scratch: list[str], limits: dict[str, int]) -> Branches | None:
+def attempt(root: str, scratch: list[str], limits: dict[str, int], guest: int) -> Branches | None:
     """Return the branches of this sandbox; None where the host does not allow such mounts."""
     try:
-        own_namespaces()
+        own_namespaces(guest)
         return Branches(root, scratch, limits)
     except OSError:
         os.chdir("/")

@@ -5,6 +5,7 @@ There is then nothing to race and nothing to gain from links.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -35,6 +36,8 @@ class Files:
         self.scratch = scratch
         self.hashes: Hashes = {}
         self.part: str | None = None
+        self.part_name = ".part-" + os.urandom(12).hex()
+        """No guest can guess it, and so be there first."""
 
     def resolve(self, path: str) -> str:
         """Return the real absolute path of `path`, which must be within the work space."""
@@ -81,7 +84,7 @@ class Files:
         if os.path.isdir(real):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         os.makedirs(os.path.dirname(real), exist_ok=True)
-        part = os.path.join(os.path.dirname(real), ".part-" + hashlib.sha256(os.fsencode(real)).hexdigest()[:16])
+        part = os.path.join(os.path.dirname(real), self.part_name)
         if mode is None:
             mode = stat.S_IMODE(os.stat(real).st_mode) if os.path.isfile(real) else 0o644
         try:
@@ -153,6 +156,7 @@ class Files:
         """Return the row of every file, link and empty folder, sorted by path."""
         rows: list[Row] = []
         hashes: Hashes = {}
+        room = self.size()
         folders = [""]
         while folders:
             folder = folders.pop()
@@ -167,6 +171,7 @@ class Files:
                     rows.append(["l", path, 0, 0, os.readlink(entry.path)])
                 elif entry.is_file(follow_symlinks=False) and not entry.name.endswith(SKIPPED_SUFFIX):
                     status = entry.stat(follow_symlinks=False)
+                    room = self.shrunk(room, status.st_size)
                     digest = self.digest(path, status, hashes)
                     rows.append(["f", path, stat.S_IMODE(status.st_mode) & 0o777, status.st_size, digest])
                 else:
@@ -177,6 +182,17 @@ class Files:
         self.hashes = hashes
         rows.sort(key=lambda row: str(row[1]))
         return rows
+
+    def size(self) -> int:
+        """Return how many bytes fit into the work space."""
+        status = os.statvfs(self.root)
+        return status.f_blocks * status.f_frsize
+
+    def shrunk(self, room: int, size: int) -> int:
+        """Return what is left of `room`. Files with holes can promise more than could ever be brought back, or hashed."""
+        if size > room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return room - size
 
     def digest(self, path: str, status: os.stat_result, hashes: Hashes) -> str:
         """Return the file's SHA-256; one that has not changed since the last time is not read again."""
@@ -203,6 +219,7 @@ class Files:
     def apply(self, rows: list[Row]) -> list[str]:
         """Make the work space that of `rows` but for contents; return the paths whose content has to be sent."""
         self.clear_scratch()
+        self.claim(self.root)
         wanted = {row[1]: row for row in rows}
         folders: set[str] = {row[1] for row in rows if row[0] == "d"}
         for row in rows:
@@ -230,15 +247,37 @@ class Files:
     def clear_scratch(self) -> None:
         """Empty the folders that are no part of a state."""
         for folder in self.scratch:
+            self.claim(folder)
             for entry in self.listing(folder):
                 self.remove(entry.path)
 
+    def claim(self, folder: str) -> None:
+        """Give a folder that is never removed the rights it had, where a guest could change them."""
+        with contextlib.suppress(PermissionError):
+            os.chmod(folder, 0o1777)
+            for name in os.listxattr(folder):
+                os.removexattr(folder, name)
+
     def complete(self, rows: list[Row]) -> None:
         """Fill in the digests of files."""
+        room = self.size()
         for row in rows:
             if row[0] == "f":
-                status = os.lstat(os.path.join(self.root, row[1]))
+                room = self.shrunk(room, row[3])
+                status = os.lstat(self.reachable(row[1]))
                 row[4] = self.digest(row[1], status, self.hashes)
+
+    def reachable(self, path: str) -> str:
+        """Return the full path of a file, the folders on the way unlocked where the guest has locked them."""
+        full = os.path.join(self.root, path)
+        try:
+            os.lstat(full)
+        except PermissionError:
+            folder = self.root
+            for part in path.split("/")[:-1]:
+                folder = os.path.join(folder, part)
+                os.chmod(folder, 0o755)
+        return full
 
     def prune(self, wanted: dict[str, Row], folders: set[str]) -> None:
         """Remove what is neither wanted nor of the kind that is wanted at its path, caches included."""

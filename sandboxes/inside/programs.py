@@ -7,10 +7,9 @@ import json
 import os
 import select
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING
-
-from . import python
 
 if TYPE_CHECKING:  # Python 3.8 cannot evaluate these
     from typing import NoReturn
@@ -54,9 +53,8 @@ class Program:
         self.stdout, stdout_write = os.pipe()
         self.stderr, stderr_write = os.pipe()
         self.trouble, trouble_write = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            self.become((stdin_read, stdout_write, stderr_write), trouble_write)
+        streams = [stdin_read, stdout_write, stderr_write]
+        self.pid = self.fork_python([*streams, trouble_write]) or self.fork(streams, trouble_write)
         for handle in (stdin_read, stdout_write, stderr_write, trouble_write):
             os.close(handle)
         self.open_outputs = [self.stdout, self.stderr]
@@ -64,7 +62,21 @@ class Program:
         for handle in (self.stdin_write, *self.open_outputs):
             os.set_blocking(handle, False)
 
-    def become(self, streams: tuple[int, ...], trouble: int) -> NoReturn:
+    def fork_python(self, handles: list[int]) -> int | None:
+        """Start a Python program in the warm interpreter; return None where it is none, or there is no interpreter any more."""
+        if "python" not in self.request or not self.worker.nursery.alive:
+            return None
+        order = {name: self.request[name] for name in ("python", "argv", "env", "cwd")}
+        return self.worker.nursery.fork(handles, json.dumps(order).encode())
+
+    def fork(self, streams: list[int], trouble: int) -> int:
+        """Start any other program."""
+        pid = os.fork()
+        if pid == 0:
+            self.become(streams, trouble)
+        return pid
+
+    def become(self, streams: list[int], trouble: int) -> NoReturn:
         """Turn the forked child into the guest's program."""
         try:
             for number, handle in enumerate(streams):
@@ -73,22 +85,28 @@ class Program:
             for caught in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGCHLD):
                 signal.signal(caught, signal.SIG_DFL)
             os.setsid()
-            self.worker.drop_rights()
+            self.worker.guest.become()
             os.chdir(self.request["cwd"])
-            source = self.request.get("python")
-            if source is not None:
-                # Nothing is closed by an exec here: what the worker holds must not stay open in the guest's hands.
-                os.closerange(3, trouble)
-                os.closerange(trouble + 1, 1024)
-                os.close(trouble)
-                python.become(source, self.request["argv"], self.request["env"])
-            os.execvpe(self.request["argv"][0], self.request["argv"], self.request["env"])
+            command = self.cold_python() if "python" in self.request else self.request["argv"]
+            os.execvpe(command[0], command, self.request["env"])
         except OSError as error:
             os.write(trouble, json.dumps([error.errno, str(error.filename or "")]).encode())
         except ValueError as error:
             os.write(trouble, json.dumps([errno.EINVAL, str(error)]).encode())
         finally:
             os._exit(127)
+
+    def cold_python(self) -> list[str]:
+        """Return the command that runs a Python program in an interpreter of its own."""
+        source_read, source_write = os.pipe()
+        if os.fork() == 0:
+            os.close(source_read)
+            os.write(source_write, self.request["python"].encode())
+            os._exit(0)
+        os.close(source_write)
+        os.dup2(source_read, 3, inheritable=True)
+        begin = "import os\nwith os.fdopen(3) as f: c = f.read()\nexec(compile(c, '<string>', 'exec'))"
+        return [sys.executable, "-c", begin, *self.request["argv"]]
 
     def run(self) -> Frame:
         """Return the reply and its body."""
@@ -114,6 +132,8 @@ class Program:
         poller = select.poll()
         poller.register(self.worker.stream.source, select.POLLIN)
         poller.register(self.worker.wakeup, select.POLLIN)
+        if self.worker.nursery.alive:
+            poller.register(self.worker.nursery.socket, select.POLLIN)
         if self.stdin_write is not None and (self.stdin or self.ended_input):
             poller.register(self.stdin_write, select.POLLOUT)
         for handle in self.open_outputs:
@@ -121,12 +141,17 @@ class Program:
         for handle, _ in poller.poll(min(left, 60.0) * 1000):
             if handle == self.worker.stream.source:
                 self.worker.attend(self)
-            elif handle == self.worker.wakeup:
+            elif handle in {self.worker.wakeup, self.worker.nursery.socket.fileno()}:
                 self.worker.reap(self)
             elif handle == self.stdin_write:
                 self.feed(handle)
             else:
                 self.drain(handle)
+
+    def note(self, pid: int, status: int) -> None:
+        """Hear of a process that has ended."""
+        if pid == self.pid:
+            self.status = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
     def take(self, data: bytes, *, end: bool, room: int) -> None:
         """Take in a piece of input from the host, and how much more output it will take."""

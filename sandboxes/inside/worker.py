@@ -14,17 +14,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import select
 import signal
 import sys
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from . import kernel, python
+from . import kernel
 from .branches import attempt
 from .files import Files
 from .frames import Hangup, Refused, Stream
+from .nursery import Guest, Nursery
 from .programs import Program
 
 if TYPE_CHECKING:  # Python 3.8 cannot evaluate these
@@ -38,7 +38,6 @@ T = TypeVar("T")
 
 REAP_SECONDS = 10.0
 """How long processes may take to die of SIGKILL before the sandbox is given up."""
-NICENESS = 5
 PRIVATE_SCRATCH = ("/tmp", "/dev/shm")
 """Of these every branch has its own."""
 
@@ -48,24 +47,25 @@ class Worker:
 
     def __init__(self, settings: Header) -> None:
         self.root: str = settings["root"]
-        self.guest: int | None = settings["guest"]
-        self.limits: dict[str, int] = settings["limits"]
+        self.uid: int | None = settings["guest"]
         self.environment: dict[str, str] = {**os.environ, **settings["env"]}
-        self.filter: kernel.Filter | None = None
-        if settings["filters"]:
-            # Without it a guest could mount as the worker can: a machine that is not among these gets no sandbox.
-            self.filter = kernel.Filter(bytes.fromhex(settings["filters"][os.uname().machine]))
+        # Without its filter a guest could mount as the worker can: a machine that there is none for gets no sandbox.
+        text = bytes.fromhex(settings["filters"][os.uname().machine]) if settings["filters"] else None
+        self.guest = Guest(self.uid, settings["limits"], text)
         self.scratch: list[str] = settings["scratch"]
         self.stream = Stream(0, 1)
         self.backlog: list[Frame] = []
-        if self.guest is None:
+        if self.uid is None:
             # The guest has the worker's own uid: keep it from /proc/1, through which it could write frames.
             kernel.set_dumpable(False)
         else:
             os.setgroups([])
             if os.stat(self.root).st_uid == 0:
                 os.chmod(self.root, 0o1777)  # where the image has the folder, its mode replaces the mount's
-        self.branches = self.open_branches(settings["branches"]) if settings["branches"] else None
+        self.branches: Branches | None = None
+        if settings["branches"] and text is not None and self.uid is not None:
+            self.branches = self.open_branches(settings["branches"], self.uid)
+        self.nursery = Nursery(self.guest)
         self.files = Files(self.root, self.scratch)
         self.wakeup, wakeup_write = os.pipe()
         for handle in (self.wakeup, wakeup_write):
@@ -73,76 +73,68 @@ class Worker:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, _noted)
         signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
-        python.warm_up()
 
-    def open_branches(self, limits: dict[str, int]) -> Branches | None:
+    def open_branches(self, limits: dict[str, int], guest: int) -> Branches | None:
         """Prepare for several branches, where the host allows it and a guest could not do the same."""
         own = [folder for folder in self.scratch if folder in PRIVATE_SCRATCH]
-        branches = attempt(self.root, own, limits) if self.filter is not None else None
+        branches = attempt(self.root, own, limits, guest)
         if branches is not None:
             self.scratch = [folder for folder in self.scratch if folder not in own]
         return branches
 
-    def drop_rights(self) -> None:
-        """In the child: be killed first when memory runs out, be limited, be the guest."""
-        if self.guest is None:
-            kernel.set_dumpable(True)
-        with open("/proc/self/oom_score_adj", "w") as score:
-            score.write("1000")
-        os.nice(NICENESS)  # so that the worker is heard while the guest burns all the processor time there is
-        for name, wanted in self.limits.items():
-            number = getattr(resource, "RLIMIT_" + name)
-            hard = resource.getrlimit(number)[1]
-            value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-            resource.setrlimit(number, (value, value))
-        os.umask(0o022)
-        if self.guest is not None:
-            os.setgroups([])
-            os.setresgid(self.guest, self.guest, self.guest)
-            os.setresuid(self.guest, self.guest, self.guest)
-        if self.filter is not None:
-            self.filter.install()
-
     def as_guest(self, work: Callable[..., T], *arguments: Any) -> T:
         """Call `work` with the guest's rights over files. Only while no program of the guest runs."""
-        if self.guest is None:
+        if self.uid is None:
             return work(*arguments)
-        os.setegid(self.guest)
-        os.seteuid(self.guest)
+        os.setegid(self.uid)
+        os.seteuid(self.uid)
         try:
             return work(*arguments)
         finally:
             os.seteuid(0)
             os.setegid(0)
 
-    def reap(self, program: Program) -> bool:
-        """Collect the dead without waiting; return whether any process is left."""
-        try:
+    def reap(self, program: Program) -> None:
+        """Collect the dead without waiting."""
+        with contextlib.suppress(BlockingIOError):
             while os.read(self.wakeup, 512):
                 pass
-        except BlockingIOError:
-            pass
-        while True:
-            try:
+        for pid, status in self.nursery.news():
+            program.note(pid, status)
+        with contextlib.suppress(ChildProcessError):
+            while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return False
-            if pid == 0:
-                return True
-            if pid == program.pid:
-                program.status = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+                if pid == 0:
+                    break
+                if pid == self.nursery.pid:
+                    self.nursery.end()
+                program.note(pid, status)
 
     def kill_all(self, program: Program) -> None:
-        """End every process but this one. `kill(-1)` is atomic: no fork escapes it."""
+        """End every process but this one and the nursery.
+
+        All are stopped before the first is killed, at once: none is left that could fork while the others are looked for.
+        """
         deadline = time.monotonic() + REAP_SECONDS
         while True:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(-1, signal.SIGKILL)
-            if not self.reap(program):
+            self.reap(program)
+            others = self.others()
+            if not others and program.status is not None:
                 return
             if time.monotonic() > deadline:
                 os._exit(70)  # something does not die: the host replaces the sandbox
-            select.select([self.wakeup], [], [], 0.05)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(-1, signal.SIGSTOP)
+            for pid in self.others():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if self.nursery.alive:
+                os.kill(self.nursery.pid, signal.SIGCONT)
+            select.select([self.wakeup, self.nursery.socket], [], [], 0.05)
+
+    def others(self) -> list[int]:
+        """Return the processes of the guest, those not yet collected included."""
+        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if pid not in {1, self.nursery.pid}]
 
     def attend(self, program: Program) -> None:
         """Take in what has arrived while a program runs."""

@@ -1,0 +1,234 @@
+"""A process that has seen nothing, from which Python programs are forked.
+
+A fork has a copy of its parent's memory. The worker's memory holds what earlier programs were told, secrets among it, so no
+program is forked from the worker: this process parts from it before the first request, keeps an interpreter warm, and
+never reads an order itself. Orders reach the new process through a pipe.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import errno
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import sys
+from typing import TYPE_CHECKING
+
+from . import kernel, python
+
+if TYPE_CHECKING:  # Python 3.8 cannot evaluate these
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from .frames import Header
+
+NEWS = struct.Struct("=ii")
+"""A process and its exit status as `wait` has it; -1 where it has only just been born."""
+BORN = -1
+ANSWER_SECONDS = 10.0
+NICENESS = 5
+
+
+class Guest:
+    """What makes a process a guest's."""
+
+    def __init__(self, uid: int | None, limits: dict[str, int], text: bytes | None) -> None:
+        self.uid = uid
+        self.limits = limits
+        self.filter = None if text is None else kernel.Filter(text)
+
+    def become(self) -> None:
+        """Be killed first when memory runs out, be limited, be the guest."""
+        if self.uid is None:
+            kernel.set_dumpable(True)
+        with open("/proc/self/oom_score_adj", "w") as score:
+            score.write("1000")
+        os.nice(NICENESS)  # so that the worker is heard while the guest burns all the processor time there is
+        for name, wanted in self.limits.items():
+            number = getattr(resource, "RLIMIT_" + name)
+            hard = resource.getrlimit(number)[1]
+            value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(number, (value, value))
+        os.umask(0o022)
+        if self.uid is not None:
+            os.setgroups([])
+            os.setresgid(self.uid, self.uid, self.uid)
+            os.setresuid(self.uid, self.uid, self.uid)
+        if self.filter is not None:
+            self.filter.install()
+
+
+class Nursery:
+    """The worker's end: asks for processes and hears of their ends."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.pid = os.fork()
+        if self.pid == 0:
+            self.socket.close()
+            Keeper(guest, theirs).serve()
+        theirs.close()
+        self.alive = True
+        self.unheard: list[tuple[int, int]] = []
+        self.socket.setblocking(False)
+
+    def fork(self, handles: list[int], order: bytes) -> int | None:
+        """Have a process forked and give it its order; return its number, None where the nursery is gone.
+
+        Args:
+            handles: its standard streams, and where it says what trouble it has.
+            order: what it is to do.
+        """
+        order_read, order_write = os.pipe()
+        try:
+            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [*handles, order_read]))
+            os.kill(self.pid, signal.SIGCONT)  # where a guest has its uid, it may have been stopped
+            self.socket.sendmsg([b"fork"], [rights])
+            pid = self.hear_of_birth()
+        except OSError:
+            self.end()
+            os.close(order_write)
+            return None
+        finally:
+            os.close(order_read)
+        with os.fdopen(order_write, "wb") as sink, contextlib.suppress(BrokenPipeError):
+            sink.write(order)
+        return pid
+
+    def hear_of_birth(self) -> int:
+        """Return the number of the process that was asked for."""
+        while True:
+            if not select.select([self.socket], [], [], ANSWER_SECONDS)[0]:
+                raise TimeoutError
+            data = self.socket.recv(NEWS.size)
+            if not data:
+                raise BrokenPipeError
+            pid, status = NEWS.unpack(data)
+            if status == BORN:
+                return int(pid)
+            self.unheard.append((pid, status))
+
+    def end(self) -> None:
+        """Give it up; programs are started without it from now on. Those it has started become the worker's own."""
+        if self.alive:
+            self.alive = False
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            self.pid = 0
+
+    def news(self) -> list[tuple[int, int]]:
+        """Return which processes have ended since the last time, and how."""
+        ended, self.unheard = self.unheard, []
+        while self.alive:
+            try:
+                data = self.socket.recv(NEWS.size)
+            except BlockingIOError:
+                break
+            except OSError:
+                data = b""
+            if data:
+                ended.append(NEWS.unpack(data))
+            else:
+                self.end()
+        return ended
+
+
+class Keeper:
+    """The nursery's own process."""
+
+    def __init__(self, guest: Guest, channel: socket.socket) -> None:
+        self.guest = guest
+        self.channel = channel
+        self.wakeup, wakeup_write = os.pipe()
+        for handle in (self.wakeup, wakeup_write):
+            os.set_blocking(handle, False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
+        # Only the worker speaks to the host. The end of standard error shall mean that both are gone.
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for handle in (0, 1):
+            os.dup2(nothing, handle)
+        os.close(nothing)
+        python.warm_up()
+
+    def serve(self) -> NoReturn:
+        """Fork when told, report ends, end with the worker."""
+        try:
+            while True:
+                ready, _, _ = select.select([self.channel, self.wakeup], [], [])
+                if self.wakeup in ready:
+                    self.report()
+                if self.channel in ready:
+                    self.fork()
+        finally:
+            os._exit(0)
+
+    def fork(self) -> None:
+        """Fork a process that reads its order by itself."""
+        handles = array.array("i")
+        space = socket.CMSG_LEN(5 * handles.itemsize)
+        message, ancillary, _, _ = self.channel.recvmsg(16, space)
+        if not message:
+            os._exit(0)
+        handles.frombytes(ancillary[0][2])
+        pid = os.fork()
+        if pid == 0:
+            self.begin(list(handles))
+        for handle in handles:
+            os.close(handle)
+        self.channel.send(NEWS.pack(pid, BORN))
+
+    def report(self) -> None:
+        """Tell the worker who has ended."""
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self.wakeup, 512):
+                pass
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    break
+                self.channel.send(NEWS.pack(pid, status))
+
+    def begin(self, handles: list[int]) -> NoReturn:
+        """In the new process: become the guest's, read the order, do it."""
+        trouble, order = handles[3], handles[4]
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for number, handle in enumerate(handles[:3]):
+                os.dup2(handle, number)
+            kept = sorted((trouble, order))
+            os.closerange(3, kept[0])
+            os.closerange(kept[0] + 1, kept[1])
+            os.closerange(kept[1] + 1, 1024)
+            os.setsid()
+            self.guest.become()
+            with os.fdopen(order, "rb") as source:
+                request: Header = json.loads(source.read())
+            guarded(trouble, lambda: os.chdir(request["cwd"]))
+            os.close(trouble)
+            for name in [name for name in sys.modules if name.partition(".")[0] == __package__]:
+                del sys.modules[name]
+            python.become(request["python"], request["argv"], request["env"])
+        finally:
+            os._exit(127)
+
+
+def guarded(trouble: int, work: Callable[[], object]) -> None:
+    """Do what may fail; where it does, say so and end this process."""
+    try:
+        work()
+    except OSError as error:
+        os.write(trouble, json.dumps([error.errno, str(error.filename or "")]).encode())
+        os._exit(127)
+    except ValueError as error:
+        os.write(trouble, json.dumps([errno.EINVAL, str(error)]).encode())
+        os._exit(127)

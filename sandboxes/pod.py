@@ -18,6 +18,7 @@ from .service import Service
 _log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
+_SETTLING_SECONDS = 0.4
 _HOLDER_BYTES = 64 << 20
 # Images of services start as root, make their folders their own user's, and become that user.
 _CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
@@ -126,10 +127,11 @@ class Pod:
             SandboxStartFailed: it took too long.
         """
         if service.ready is None:
+            await asyncio.sleep(_SETTLING_SECONDS)  # one that cannot run has ended by then
             return
         end = time.monotonic() + service.ready_seconds
         if isinstance(service.ready, int):
-            command = ["python3", "-I", "-S", "-c", _KNOCK, str(service.ready), "5"]
+            command = ["python3", "-I", "-S", "-c", _KNOCK, str(service.ready), str(min(service.ready_seconds, 5.0))]
             number = self.number
         else:
             command = ["/bin/sh", "-c", service.ready] if isinstance(service.ready, str) else list(service.ready)

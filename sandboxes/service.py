@@ -25,7 +25,7 @@ class Service(BaseModel):
     ready: int | str | tuple[str, ...] | None = Field(
         default=None,
         description="it is ready once this port listens, or once this command, run in it, ends with 0; a string goes to its "
-        "shell; None: once it runs",
+        "shell; None: once it has run for a moment",
     )
     ready_seconds: float = Field(default=60.0, gt=0, description="how long it may take until it is ready")
     scratch: tuple[str, ...] = Field(

@@ -160,16 +160,18 @@ def _build(engine: DockerEngine, recipe: Recipe, context: IO[bytes], name: str, 
         use_config_proxy=True,
     )
     said: list[str] = []
-    step = "its first step"
-    for record in stream:
+    step, failure = "its first step", None
+    for record in stream:  # to its end in any case, or its connection would stay open
         if "error" in record:
-            raise SandboxStartFailed(_failure(recipe, step, str(record["error"]), said))
+            failure = _failure(recipe, step, str(record["error"]), said)
         for line in str(record.get("stream", record.get("status", ""))).splitlines():
             if line.startswith("Step "):
                 step = line
                 say(f"  {line}")
             elif line.strip():
                 said = [*said, line.rstrip()][-_LAST_LINES:]
+    if failure is not None:
+        raise SandboxStartFailed(failure)
     say(f"built in {time.monotonic() - begun:.1f} s: {name}")
 
 

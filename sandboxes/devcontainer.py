@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..core.errors import UsageError
 from .build import Recipe
@@ -83,11 +84,10 @@ def read_devcontainer(path: Path) -> DevContainer:
         UsageError: it cannot be read, or describes nothing that a sandbox can be made of.
     """
     try:
-        given = json.loads(_plain(path.read_text(encoding="utf-8")))
+        given: Any = json.loads(_plain(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise UsageError(f"{str(path)!r} cannot be read: {error}") from error
-    if not isinstance(given, dict):
-        raise UsageError(f"{str(path)!r} holds no object, so it is no devcontainer.json")
+    given = _object(path, "the file", given)
     if "dockerComposeFile" in given:
         raise UsageError(
             f"{str(path)!r} is about docker compose; describe its services by Docker(services={{...}}) instead"
@@ -105,7 +105,8 @@ def read_devcontainer(path: Path) -> DevContainer:
         image=None if recipe is not None else image,
         recipe=recipe,
         commands=tuple(line for key in _COMMANDS for line in _lines(path, key, given.get(key))),
-        environment=_environment(path, {**given.get("containerEnv", {}), **given.get("remoteEnv", {})}),
+        environment=_environment(path, "containerEnv", given.get("containerEnv", {}))
+        | _environment(path, "remoteEnv", given.get("remoteEnv", {})),
     )
 
 
@@ -116,9 +117,7 @@ def _plain(text: str) -> str:
 
 
 def _recipe(path: Path, given: Mapping[str, Any]) -> Recipe | None:
-    build = given.get("build", {})
-    if not isinstance(build, dict):
-        raise UsageError(f"{str(path)!r}: 'build' must be an object with 'dockerfile'")
+    build = _object(path, "build", given.get("build", {}))
     dockerfile = build.get("dockerfile", given.get("dockerFile"))
     if dockerfile is None:
         return None
@@ -126,9 +125,15 @@ def _recipe(path: Path, given: Mapping[str, Any]) -> Recipe | None:
     if left:
         _log.warning("%s: not followed: %s", path, ", ".join(f"build.{key}" for key in left))
     context = path.parent / str(build.get("context", given.get("context", ".")))
-    arguments = _environment(path, build.get("args", {}))
-    target = build.get("target")
+    arguments = _environment(path, "build.args", build.get("args", {}))
+    target = None if build.get("target") is None else str(build["target"])
     return Recipe(context.resolve(), (path.parent / str(dockerfile)).resolve(), arguments, target)
+
+
+def _object(path: Path, key: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UsageError(f"{str(path)!r}: {key} must be an object {{...}}, not {value!r}")
+    return cast("dict[str, Any]", value)
 
 
 def _lines(path: Path, key: str, value: Any) -> list[str]:
@@ -138,16 +143,16 @@ def _lines(path: Path, key: str, value: Any) -> list[str]:
     if isinstance(value, str):
         return [value]
     if isinstance(value, list):
-        return [" ".join("'" + str(word).replace("'", "'\\''") + "'" for word in value)]
+        return [shlex.join(str(word) for word in cast("list[Any]", value))]
     if isinstance(value, dict):
-        return [line for inner in value.values() for line in _lines(path, key, inner)]
+        return [line for inner in cast("dict[str, Any]", value).values() for line in _lines(path, key, inner)]
     raise UsageError(f"{str(path)!r}: {key!r} must be a text, a list or an object, not {value!r}")
 
 
-def _environment(path: Path, values: Mapping[str, Any]) -> dict[str, str]:
+def _environment(path: Path, key: str, values: Any) -> dict[str, str]:
     """Return variables; those that would take something from this machine's own environment are left out."""
     kept: dict[str, str] = {}
-    for name, value in values.items():
+    for name, value in _object(path, key, values).items():
         text = str(value).replace("${containerWorkspaceFolder}", "/workspace")
         if value is None or "${" in text:
             if value is not None:

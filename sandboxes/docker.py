@@ -103,7 +103,7 @@ class Docker(SandboxLimits):
             UsageError: something that was named is not there.
         """
         from .docker_engine import DockerEngine  # the client library takes its time to load
-        from .docker_supply import DockerSupply, check_engine
+        from .docker_supply import DockerSupply, check_engine, far_governor
 
         secrets = self.given_secrets()
         engine = await asyncio.to_thread(DockerEngine.connect)
@@ -127,6 +127,8 @@ class Docker(SandboxLimits):
                 on_close=on_close,
                 secrets=secrets,
                 capability=self.capability,
+                beside_bytes=sum(service.memory_mb << 20 for service in self.services.values()),
+                governor=await asyncio.to_thread(far_governor, engine),
             )
         except BaseException:
             await on_close()

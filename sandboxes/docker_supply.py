@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING
 
 from ..core.errors import SandboxStartFailed
@@ -12,6 +13,7 @@ from .containers import ContainerSettings
 from .docker_engine import DockerEngine
 from .egress import Egress
 from .gate import Door, open_gate, proxy_environment, reap_doors
+from .governor import Governor
 from .guest import Guest
 from .launch import GUEST_UID, SCRATCH, SHARED_MEMORY, WORKSPACE, start_guest, worker_command
 from .pod import Pod
@@ -19,6 +21,7 @@ from .pod import Pod
 if TYPE_CHECKING:
     from .docker import Docker
 
+_MEMORY_PART = 0.8
 _QUEUES = "/dev/mqueue"
 """Message queues outlive the programs that made them; they are files here."""
 
@@ -43,6 +46,16 @@ def check_engine(engine: DockerEngine, wanted: Docker) -> None:
             f"network=Allow(...) and mounts= need an engine on this machine, and DOCKER_HOST is {engine.address!r}; unset it, or "
             "leave them out"
         )
+
+
+def far_governor(engine: DockerEngine) -> Governor | None:
+    """Return the governor of the machine on which an engine runs; None where that is this one."""
+    return None if engine.is_local else _governor(engine.address, int(engine.info()["MemTotal"]))
+
+
+@cache
+def _governor(_address: str, memory_bytes: int) -> Governor:
+    return Governor(int(memory_bytes * _MEMORY_PART))
 
 
 class DockerSupply:

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..core.errors import SandboxError, SandboxLost, UsageError
 from ..core.protocols import Capability, Process
 from ..core.types import Command, ExecResult, StateCost
+from .governor import Governor
 from .guest import Guest
 from .manifest import printable
 from .pool import Pool
@@ -163,12 +164,13 @@ class WorkerSandboxes:
         on_close: Callable[[], Awaitable[None]] | None = None,
         secrets: Secrets | None = None,
         capability: Capability = "forkable",
+        governor: Governor | None = None,
     ) -> None:
         self.isolation = isolation
         self.capability: Capability = capability
         self.secrets = secrets or Secrets({})
         self.store = store
-        self.pool = Pool(make, max_idle=max_idle, memory_bytes=memory_bytes)
+        self.pool = Pool(make, max_idle=max_idle, memory_bytes=memory_bytes, governor=governor)
         self._workspace_bytes = workspace_bytes
         self._on_close = on_close
 

@@ -40,24 +40,26 @@ class Grants(BaseModel):
             )
         return network
 
-    @field_validator("env", "secrets")
+    @field_validator("env")
     @classmethod
-    def _can_be_variables(cls, given: Any) -> Any:
-        for name in given:
-            if not name or "=" in name or "\0" in name:
-                raise ValueError(f"{name!r} cannot be the name of an environment variable")
-        values = given.items() if isinstance(given, dict) else ()
-        for name, value in values:
-            secret = isinstance(value, SecretStr)
-            text = value.get_secret_value() if isinstance(value, SecretStr) else value
-            if "\0" in text:
-                raise ValueError(f"the value of {name!r} holds a NUL character, which no environment variable can")
-            if secret and len(text) < SHORTEST:
+    def _can_be_variables(cls, env: dict[str, str]) -> dict[str, str]:
+        for name, value in env.items():
+            _check_variable(name, value)
+        return env
+
+    @field_validator("secrets")
+    @classmethod
+    def _can_be_kept(cls, secrets: dict[str, SecretStr] | tuple[str, ...]) -> dict[str, SecretStr] | tuple[str, ...]:
+        if isinstance(secrets, tuple):
+            return secrets
+        for name, value in secrets.items():
+            _check_variable(name, value.get_secret_value())
+            if len(value.get_secret_value()) < SHORTEST:
                 raise ValueError(
                     f"the secret {name!r} has fewer than {SHORTEST} characters, so it cannot be kept out of output; give it by "
                     "env={...} if it is none"
                 )
-        return given
+        return secrets
 
     @property
     def network_words(self) -> str:
@@ -79,3 +81,10 @@ class Grants(BaseModel):
         from .egress import Egress  # what it stands on takes its time to load
 
         return Egress(self.network)
+
+
+def _check_variable(name: str, value: str) -> None:
+    if not name or "=" in name or "\0" in name:
+        raise ValueError(f"{name!r} cannot be the name of an environment variable")
+    if "\0" in value:
+        raise ValueError(f"the value of {name!r} holds a NUL character, which no environment variable can")

@@ -94,15 +94,19 @@ def remove_object(engine: DockerEngine, thing: EngineObject) -> None:
 def _labels(engine: DockerEngine, thing: EngineObject) -> Mapping[str, str]:
     """Ask the engine anew: what was listed may have become another's."""
     if thing.kind == "container":
-        record = engine.api.inspect_container(thing.id)["Config"]
+        record: Any = engine.api.inspect_container(thing.id)["Config"]
     elif thing.kind == "image":
         record = engine.api.inspect_image(thing.name)["Config"]
     elif thing.kind == "network":
         record = engine.api.inspect_network(thing.id)
     else:
         record = engine.api.inspect_volume(thing.id)
-    labels: dict[str, str] = (record or {}).get("Labels") or {}
-    return labels
+    return _labels_of(record or {})
+
+
+def _labels_of(record: Mapping[str, Any]) -> dict[str, str]:
+    labels: Any = record.get("Labels")
+    return dict(labels) if labels else {}
 
 
 def _container(engine: DockerEngine, record: Mapping[str, Any]) -> EngineObject:
@@ -123,13 +127,13 @@ def _container(engine: DockerEngine, record: Mapping[str, Any]) -> EngineObject:
 def _our_name(record: Mapping[str, Any]) -> str | None:
     """Return the name under which an image is ours, None where it is not: what a user builds on ours inherits our label."""
     tags = [tag for tag in record["RepoTags"] or () if tag != "<none>:<none>"]
-    if not tags and (record["Labels"] or {}).get(STEP_LABEL):
+    if not tags and _labels_of(record).get(STEP_LABEL):
         return str(record["Id"]).removeprefix("sha256:")[:12]
     return next((tag for tag in tags if tag.partition(":")[0] in IMAGES), None)
 
 
 def _image(engine: DockerEngine, record: Mapping[str, Any], name: str, used: set[str]) -> EngineObject:
-    labels = record["Labels"] or {}
+    labels = _labels_of(record)
     return EngineObject(
         kind="image",
         id=str(record["Id"]),
@@ -143,7 +147,7 @@ def _image(engine: DockerEngine, record: Mapping[str, Any], name: str, used: set
 
 
 def _other(engine: DockerEngine, kind: Kind, number: str, record: Mapping[str, Any]) -> EngineObject:
-    labels = record.get("Labels") or {}
+    labels = _labels_of(record)
     alive = _alive(engine, labels)
     return EngineObject(
         kind=kind,

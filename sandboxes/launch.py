@@ -15,6 +15,7 @@ from ..core.errors import SandboxLost, SandboxStartFailed
 from ..core.protocols import Capability
 from .channel import Channel, Transport
 from .environment import WorkerSandboxes
+from .governor import Governor
 from .grants import Grants
 from .guest import Guest
 from .secret import Secrets
@@ -173,8 +174,21 @@ async def open_supply(
     on_close: Callable[[], Awaitable[None]] | None = None,
     secrets: Secrets | None = None,
     capability: Capability = "forkable",
+    beside_bytes: int = 0,
+    governor: Governor | None = None,
 ) -> WorkerSandboxes:
     """Return a supply with one sandbox ready.
+
+    Args:
+        make: starts a sandbox.
+        limits: what the user has set.
+        store: folder of the snapshots.
+        isolation: what keeps a guest in, in words.
+        on_close: called when the supply has been closed.
+        secrets: what programs get that no record shows.
+        capability: what can be done about a state.
+        beside_bytes: memory of what is beside each sandbox.
+        governor: of the machine on which the sandboxes live; None: this one.
 
     Raises:
         SandboxStartFailed: it could not be started.
@@ -185,10 +199,11 @@ async def open_supply(
         isolation=isolation,
         workspace_bytes=limits.workspace_bytes,
         max_idle=limits.max_idle,
-        memory_bytes=limits.memory_mb << 20,
+        memory_bytes=(limits.memory_mb << 20) + beside_bytes,
         on_close=on_close,
         secrets=secrets,
         capability=capability,
+        governor=governor,
     )
     try:
         await supply.pool.warm()

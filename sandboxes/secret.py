@@ -75,7 +75,7 @@ class Secrets:
         if self._pattern is None:
             return data
         clean = self._pattern.sub(self._named, data)
-        begun = self._begun(clean) if cut else 0
+        begun = self.begun(clean) if cut else 0
         return clean if begun < _TELLING_BYTES else clean[:-begun] + b"[secret]"
 
     def redactor(self) -> Redactor:
@@ -110,7 +110,7 @@ class Secrets:
     def _named(self, found: re.Match[bytes]) -> bytes:
         return b"[secret %s]" % self._names[found[0]].encode()
 
-    def _begun(self, data: bytes) -> int:
+    def begun(self, data: bytes) -> int:
         """Return how many bytes at the end of `data` may be the beginning of a secret."""
         for size in range(min(self._longest - 1, len(data)), 0, -1):
             if any(form.startswith(data[-size:]) for form in self._names):
@@ -128,7 +128,7 @@ class Redactor:
     def feed(self, data: bytes) -> bytes:
         """Take the next piece and return what is known to be clean."""
         data = self._secrets.redact(self._held + data)
-        begun = self._secrets._begun(data)  # noqa: SLF001  # two halves of one thing
+        begun = self._secrets.begun(data)
         self._held = data[len(data) - begun :]
         return data[: len(data) - begun]
 

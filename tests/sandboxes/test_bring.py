@@ -215,7 +215,7 @@ def test_devcontainer_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     assert found.recipe == Recipe(folder, folder / ".devcontainer" / "Dockerfile", {"V": "1"}, "dev")
     assert found.image is None
     assert found.project == folder
-    assert found.commands == ("echo 0", "echo 1", "'echo' 'it'\\''s'")
+    assert found.commands == ("echo 0", "echo 1", "echo 'it'\"'\"'s'")
     assert found.environment == {"A": "x,}", "HERE": "/workspace/a"}
     assert (
         "not followed: mounts (use mounts=), remoteUser (programs run as the sandbox's own user), runArgs"
@@ -227,7 +227,7 @@ def test_devcontainer_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("{", "cannot be read"), ("[]", "holds no object"), ("{}", "neither an 'image'"), ('{"dockerComposeFile": "x"}', "services"),
+    [("{", "cannot be read"), ("[]", "the file must be an object"), ("{}", "neither an 'image'"), ('{"dockerComposeFile": "x"}', "services"),
      ('{"image": "x", "postCreateCommand": 3}', "must be a text")],
 )  # fmt: skip
 def test_devcontainers_that_cannot_be_followed(text: str, words: str, tmp_path: Path) -> None:

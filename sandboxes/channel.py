@@ -153,7 +153,7 @@ class Channel:
             self.fail("it ended")
         except OSError as error:
             self.fail(f"the connection broke: {error}")
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             self.fail(f"it sent something that is no frame: {error}")
 
     def _take(self, buffer: bytearray) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core.types import ExecResult
 from .guest import Guest
-from .reply import exec_result
+from .reply import count, exec_result
 
 _PIECE_BYTES = 1 << 18
 _WINDOW_BYTES = 1 << 20
@@ -21,7 +21,7 @@ Ended = tuple[dict[str, Any], bytes]
 class Conversation:
     """Implements `core.protocols.Process`."""
 
-    def __init__(self, guest: Guest) -> None:
+    def __init__(self, guest: Guest, limit_bytes: int) -> None:
         self.number = guest.channel.new_id()
         self._guest = guest
         self._channel = guest.channel
@@ -30,6 +30,9 @@ class Conversation:
         self._running: asyncio.Task[Ended] | None = None
         self._on_its_way = 0
         self._received = 0
+        self._limit_bytes = limit_bytes
+        self._room = limit_bytes
+        """How much more output the worker may send on."""
         self._input_ended = False
 
     def follow(self, running: asyncio.Task[Ended]) -> None:
@@ -40,8 +43,11 @@ class Conversation:
     def hear(self, header: dict[str, Any], body: bytes) -> None:
         """Take in what the worker says before the program's end."""
         if "taken" in header:
-            self._on_its_way -= int(header["taken"])
+            self._on_its_way -= count(header, "taken")
         else:
+            self._room -= len(body)
+            if self._room < 0:
+                raise ValueError("more output than it may send")
             self._parts.append(body)
         self._news.set()
 
@@ -79,7 +85,8 @@ class Conversation:
         self._parts.clear()
         # What was sent on as it came is not in the reply.
         with self._guest.reading():
-            return exec_result({**reply, "stdout": len(rest) + reply["stdout"]}, rest + stderr)
+            split = len(rest) + count(reply, "stdout")
+            return exec_result({**reply, "stdout": split}, rest + stderr, most_bytes=len(rest) + self._limit_bytes)
 
     @property
     def _ended(self) -> bool:
@@ -94,4 +101,5 @@ class Conversation:
         self._received += size
         if self._received >= _CREDIT_BYTES and not self._ended:
             room, self._received = self._received, 0
+            self._room += room
             await self._channel.say("input", {"target": self.number, "end": False, "room": room})

@@ -141,7 +141,7 @@ class Guest:
         """
         try:
             yield
-        except (KeyError, TypeError, ValueError, SandboxError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError, SandboxError) as error:
             if isinstance(error, (UsageError, SandboxLost, OutputLimitExceeded)):
                 raise
             self._channel.fail(f"it gave no answer that makes sense: {error!r}")
@@ -152,7 +152,8 @@ class Guest:
         kind = reply.get("error")
         if kind is None:
             return
-        number = int(reply.get("errno") or 0)
+        with self.reading():
+            number, message = _refusal(reply)
         if kind == "outside" or number == errno.ELOOP:
             raise self.outside(path)
         if number in {errno.ENOSPC, errno.EDQUOT}:
@@ -161,7 +162,7 @@ class Guest:
                 "raise workspace_mb or remove files"
             )
         # OSError picks its own subclass: FileNotFoundError, IsADirectoryError and so on.
-        raise OSError(number, reply.get("message", "unknown error"), path)
+        raise OSError(number, message, path)
 
     def outside(self, path: str) -> UsageError:
         """Return the error for a path that leads out of the work space."""
@@ -196,6 +197,15 @@ class Guest:
     async def kill(self) -> None:
         """End the sandbox and remove it. Idempotent."""
         await self._channel.close()
+
+
+def _refusal(reply: dict[str, Any]) -> tuple[int, str]:
+    """Return the number and the words of an error."""
+    number = reply.get("errno") or 0
+    message = reply.get("message", "unknown error")
+    if type(number) is not int or type(message) is not str or type(reply["error"]) is not str:
+        raise TypeError(f"an error that is none: {repr(reply)[:200]}")
+    return number, message
 
 
 async def finish(work: Coroutine[Any, Any, None]) -> None:

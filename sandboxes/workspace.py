@@ -17,7 +17,7 @@ from .changes import merged
 from .conversation import Conversation
 from .guest import Guest
 from .manifest import Entry, Manifest, total_bytes
-from .reply import exec_result
+from .reply import count, exec_result
 from .secret import Secrets
 from .store import Store
 
@@ -101,7 +101,7 @@ class WorkSpace:
                 fields, stdin, path=cwd, timeout_seconds=timeout_seconds + _GRACE_SECONDS
             )
         with self.guest.reading():
-            return exec_result(reply, output)
+            return exec_result(reply, output, most_bytes=output_limit_bytes)
 
     @asynccontextmanager
     async def start(
@@ -116,7 +116,7 @@ class WorkSpace:
         """Run a program and talk to it; see `core.protocols.Environment.start`."""
         fields = {**self._program(command, timeout_seconds, cwd, env, output_limit_bytes), "talk": True}
         async with self.guest.turn():
-            conversation = Conversation(self.guest)
+            conversation = Conversation(self.guest, output_limit_bytes)
             running = asyncio.create_task(
                 self.guest.run(
                     fields,
@@ -167,7 +167,7 @@ class WorkSpace:
             fields = {"path": inner, "offset": len(content), "size": PIECE_BYTES}
             reply, piece = await self._call("read", fields, path=path)
             with self.guest.reading():
-                size = int(reply["size"])
+                size = count(reply, "size")
             if size > limit_bytes:
                 raise OutputLimitExceeded(
                     f"{path!r} has {size} bytes, more than the limit of {limit_bytes}; "
@@ -264,9 +264,10 @@ class WorkSpace:
         contents: list[bytes] = []
         start = 0
         with self.guest.reading():
-            for size in reply["sizes"]:
-                contents.append(body[start : start + size])
-                start += size
+            for (path, _), size in zip(batch, reply["sizes"], strict=True):
+                end = start + count({path: size}, path)
+                contents.append(body[start:end])
+                start = end
         return contents
 
     # --- requests ---

@@ -17,6 +17,7 @@ from branchwise.core.errors import SandboxLost, SandboxStartFailed, UsageError
 from branchwise.sandboxes.channel import Channel
 from branchwise.sandboxes.guest import Guest
 from branchwise.sandboxes.launch import start_guest, worker_program
+from branchwise.sandboxes.secret import Secrets
 from branchwise.sandboxes.store import Store
 from branchwise.sandboxes.workspace import WorkSpace
 
@@ -167,7 +168,7 @@ async def test_content_that_is_not_what_the_manifest_says(tmp_path: Path) -> Non
 
     space = await space_of(reply)
     with pytest.raises(SandboxLost, match="differs from its own manifest"):
-        await space.save(Store(tmp_path))
+        await space.save(Store(tmp_path), Secrets({}))
     assert space.guest.lost
     await space.guest.kill()
 
@@ -177,7 +178,7 @@ async def test_manifest_that_leads_out_is_a_lost_sandbox(tmp_path: Path) -> None
     rows = json.dumps([["f", "../../etc/passwd", 0o644, 0, "0" * 64]]).encode()
     space = await space_of(lambda request: frame({"id": request["id"]}, rows))
     with pytest.raises(SandboxLost, match="no answer that makes sense"):
-        await space.save(Store(tmp_path))
+        await space.save(Store(tmp_path), Secrets({}))
     await space.guest.kill()
 
 

@@ -11,15 +11,16 @@ import pytest
 
 from branchwise.core.errors import UsageError
 from branchwise.core.protocols import Sandboxes
+from branchwise.core.types import Python
 from branchwise.sandboxes.environment import WorkerEnvironment
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def programs(env: WorkerEnvironment) -> str:
-    """Return the processes in the sandbox but its worker and the one that looks, as text."""
-    look = "import os; print([p for p in os.listdir('/proc') if p.isdigit() and int(p) not in (1, os.getpid())])"
-    return (await env.exec(["python3", "-c", look])).stdout.strip()
+    """Return the processes in the sandbox but the two of its worker and the one that looks, as text."""
+    look = "import os; print([p for p in os.listdir('/proc') if p.isdigit() and int(p) not in (1, os.getppid(), os.getpid())])"
+    return (await env.exec(Python(look))).stdout.strip()
 
 
 async def test_streams_and_status_are_told_apart(env: WorkerEnvironment) -> None:

@@ -68,7 +68,8 @@ def remove_object(engine: DockerEngine, thing: EngineObject) -> None:
     """
     try:
         labels = _labels(engine, thing)
-        if LABEL not in labels or (thing.kind == "container") != (labels[LABEL] in ROLES):
+        label = labels.get(LABEL)
+        if label is None or (thing.kind == "container" and label not in ROLES):
             raise SandboxError(f"the {thing.kind} {thing.name!r} does not carry our label {LABEL!r}; it is left alone")
         if thing.kind == "container":
             if _alive(engine, labels) is not False and thing.in_use:

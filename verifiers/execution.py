@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..core.errors import UsageError
@@ -11,7 +11,7 @@ from ..core.protocols import Candidate
 from ..core.types import ExecResult, Semantics, Verdict
 from .protection import PROTECTED, Originals, changes, originals, restore
 from .suite_command import SuiteCommand, read_command
-from .suite_judgement import Judgement, judge_run
+from .suite_judgement import judge_run
 from .suite_output import count_tests, feedback_of
 from .suite_run import SuiteRun, run_suite
 
@@ -132,21 +132,21 @@ class Tests:
 
     def _by_run(self, run: SuiteRun, baseline: _Baseline, reasons: list[str]) -> Verdict:
         judged = judge_run(run, baseline.run, same_tests=self.same_tests)
-        judged = Judgement(judged.passed, judged.total, (*judged.reasons, *reasons))
-        value = 1.0 if judged.accepted else min(0.99, judged.passed / judged.total) if judged.total else 0.0
+        judged = replace(judged, doubts=(*judged.doubts, *reasons))
         output = ExecResult(
             run.result.exit_code, run.result.stderr, "", run.result.timed_out, seconds=run.result.seconds
         )
         feedback = feedback_of(output, judged.passed, judged.total or None, accepted=judged.accepted)
-        told = "" if run.result.timed_out else "".join(f"Not accepted: {reason}.\n" for reason in judged.reasons)
-        return self._verdict(value, judged.accepted, told + feedback)
+        faults = () if run.result.timed_out else judged.faults
+        told = "".join(f"Not accepted: {reason}.\n" for reason in (*judged.doubts, *faults))
+        return self._verdict(judged.value, judged.accepted, told + feedback)
 
     def _by_output(self, result: ExecResult, reasons: list[str]) -> Verdict:
         passed, total = count_tests(result.stdout + "\n" + result.stderr)
         # Status 0 without the runner's summary is a program that left early, not a passed suite.
         counts = re.search(r"\b(pytest|unittest)\b", self.command) is not None
         accepted = result.ok and not reasons and (passed > 0 if counts else total != 0)
-        value = 1.0 if accepted else min(0.99, passed / total) if total else 0.0
+        value = 1.0 if accepted else 0.0 if reasons or not total else min(0.99, passed / total)
         told = "".join(f"Not accepted: {reason}.\n" for reason in reasons)
         return self._verdict(value, accepted, told + feedback_of(result, passed, total, accepted=accepted))
 

@@ -11,6 +11,7 @@ import base64
 import functools
 import importlib.util
 import marshal
+import zlib
 from pathlib import Path
 
 from ..core.types import Python
@@ -22,8 +23,12 @@ _LOADER = """\
 import sys
 sys.path[:] = [path for path in sys.path if path not in ("", ".")]
 import _frozen_importlib_external, base64, marshal
-same = _frozen_importlib_external.MAGIC_NUMBER == {magic!r}
-exec(marshal.loads(base64.b64decode({code!r})) if same else compile({source!r}, "<branchwise>", "exec"), {{"__name__": "<branchwise>"}})
+if _frozen_importlib_external.MAGIC_NUMBER == {magic!r}:
+    code = marshal.loads(base64.b64decode({code!r}))
+else:
+    import zlib
+    code = compile(zlib.decompress(base64.b64decode({source!r})), "<branchwise>", "exec")
+exec(code, {{"__name__": "<branchwise>"}})
 """
 """Nothing that lies in the work space is imported unless the program says so. Compiling would take longer than everything else, so the code object goes along, for a Python of the same version."""
 
@@ -44,7 +49,8 @@ def program(*names: str, args: tuple[str, ...] = ()) -> Python:
 def _text(*names: str) -> str:
     source = _source(*names)
     code = base64.b64encode(marshal.dumps(compile(source, "<branchwise>", "exec")))
-    return _LOADER.format(magic=importlib.util.MAGIC_NUMBER, code=code, source=source)
+    packed = base64.b64encode(zlib.compress(source.encode(), 9))
+    return _LOADER.format(magic=importlib.util.MAGIC_NUMBER, code=code, source=packed)
 
 
 def _source(*names: str) -> str:

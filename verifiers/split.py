@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +19,7 @@ from .split_plan import Plan, plan
 
 _MESSAGE_LIMIT_BYTES = 4 << 20
 _OUTPUT_LIMIT_BYTES = 16 << 20
-_GRACE_SECONDS = 5.0
+_GRACE_SECONDS = 2.0
 """How much longer the judge may take than the judged code, so that it can report that the other took too long."""
 _ENV = {"PYTHONDONTWRITEBYTECODE": "1"}
 _FIELDS = frozenset(["op", "on", "args", "kwargs", "name", "value", "changed", "error", "stop", "cannot"])
@@ -86,15 +88,13 @@ class Split:
         entry = self.entry(candidate.task) if callable(self.entry) else self.entry
         planned = _plan(test, entry, self.module)
         config = {"test": test, "entry": entry, "module": self.module, "style": planned.style}
-        async with opened(candidate, self.file) as (environment, path), candidate.open(None) as bench:
+        async with together(opened(candidate, self.file), candidate.open(None)) as ((environment, path), bench):
             server = program("plain", "guest_link", "guest_peer", "guest_candidate", args=(path, "objects"))
             judge = program("plain", "guest_link", "guest_peer", "guest_judge")
             seconds = self.timeout_seconds
-            async with (
-                _running(environment, server, seconds) as guest,
-                _running(bench, judge, seconds + _GRACE_SECONDS) as j,
-            ):
-                report = await _relay(j, guest, config, planned)
+            both = _running(environment, server, seconds), _running(bench, judge, seconds + _GRACE_SECONDS)
+            async with together(*both) as (guest, judging):
+                report = await _relay(judging, guest, config, planned)
         return self._verdict(planned, report)
 
     def _verdict(self, planned: Plan, report: Message) -> Verdict:
@@ -132,6 +132,20 @@ class Split:
 @functools.lru_cache(maxsize=256)
 def _plan(test: str, entry: str | None, module: str) -> Plan:
     return plan(test, entry, module)
+
+
+@asynccontextmanager
+async def together(*managers: AbstractAsyncContextManager[Any]) -> AsyncGenerator[list[Any]]:
+    """Enter and leave several context managers at the same time. They are left as if nothing had gone wrong."""
+    entered: list[Any] = await asyncio.gather(*(m.__aenter__() for m in managers), return_exceptions=True)
+    inside = [m for m, value in zip(managers, entered, strict=True) if not isinstance(value, BaseException)]
+    try:
+        for value in entered:
+            if isinstance(value, BaseException):
+                raise value
+        yield entered
+    finally:
+        await asyncio.gather(*(m.__aexit__(None, None, None) for m in inside))
 
 
 def _running(environment: Environment, command: Python, seconds: float) -> Any:

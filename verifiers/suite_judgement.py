@@ -14,12 +14,22 @@ class Judgement:
 
     passed: int
     total: int
-    reasons: tuple[str, ...]
+    faults: tuple[str, ...] = ()
+    """What keeps it from being accepted; the tests that passed did."""
+    doubts: tuple[str, ...] = ()
+    """Why nothing in it can be believed."""
 
     @property
     def accepted(self) -> bool:
         """Whether every test passed in a run that can be believed."""
-        return not self.reasons and self.passed == self.total > 0
+        return not self.faults and not self.doubts and self.passed == self.total > 0
+
+    @property
+    def value(self) -> float:
+        """1.0 where it is accepted, else the share of tests that passed."""
+        if self.accepted:
+            return 1.0
+        return 0.0 if self.doubts or not self.total else min(0.99, self.passed / self.total)
 
 
 def judge_run(run: SuiteRun, untouched: SuiteRun | None, *, same_tests: bool = True) -> Judgement:
@@ -37,13 +47,14 @@ def judge_run(run: SuiteRun, untouched: SuiteRun | None, *, same_tests: bool = T
     known = {*before.collected} if same_tests else set[str]()
     names = ({*run.collected, *known} - excused) | run.named("passed", "failed", "xpassed")
     passed = run.named("passed", "xpassed") & names
-    reasons = [] if run.problem is None else [run.problem]
+    doubts = list(run.doubts)
     if any(how != "failed" for how in run.probes):
-        reasons.append("the test runner was tampered with: a test that must fail did not")
-    reasons += _left_out(run, untouched, excused, same_tests=same_tests)
-    if passed == names and not reasons and run.status != 0:
-        reasons.append(f"every test passed, but the runner's status is {run.status}")
-    return Judgement(len(passed), len(names), tuple(reasons))
+        doubts.append("the test runner was tampered with: a test that must fail did not")
+    faults = [] if run.stopped is None else [run.stopped]
+    faults += _left_out(run, untouched, excused, same_tests=same_tests)
+    if passed == names and not faults and run.status != 0:
+        faults.append(f"every test passed, but the runner's status is {run.status}")
+    return Judgement(len(passed), len(names), tuple(faults), tuple(doubts))
 
 
 def _left_out(run: SuiteRun, untouched: SuiteRun | None, excused: AbstractSet[str], *, same_tests: bool) -> list[str]:
@@ -56,7 +67,7 @@ def _left_out(run: SuiteRun, untouched: SuiteRun | None, excused: AbstractSet[st
     deselected = {*run.deselected} - {*untouched.deselected}
     if deselected:
         reasons.append(f"left out, but not in the untouched task: {_names(deselected)}")
-    if same_tests and untouched.collected and run.problem is None:
+    if same_tests and untouched.collected and run.stopped is None:
         # What a file holds that could not be imported before its repair is not known from then.
         broken = tuple(untouched.broken)
         added = {name for name in run.collected if not name.startswith(broken)} - {*untouched.collected}

@@ -38,7 +38,9 @@ class SuiteRun:
     """How the tests ended that must fail."""
     status: int | None = None
     """What the runner said its status is; None where it did not come to its end."""
-    problem: str | None = None
+    stopped: str | None = None
+    """Why it did not come to its end."""
+    doubts: list[str] = field(default_factory=list[str])
     """Why it is not to be believed at all."""
     result: ExecResult = field(default_factory=lambda: ExecResult(0))
 
@@ -73,14 +75,15 @@ async def run_suite(
             await talk.send({"runner": command.runner, "args": list(command.args), "files": dict(files)})
             await _Watcher(run, talk, probe=probe).follow()
         except Ended:
-            run.problem = "the test run ended before its end"
+            run.stopped = "the test run ended before its end"
         except Unusable as error:
-            run.problem = f"the test run cannot be believed: {error}"
-        run.result = await process.wait()
+            run.doubts.append(f"the test run cannot be believed: {error}")
+        if not run.doubts:  # else it may go on for as long as it likes; leaving ends it
+            run.result = await process.wait()
     if run.result.timed_out:
-        run.problem = f"stopped after {monotonic() - began:.0f} s"
-    elif run.problem is None and run.status != run.result.exit_code:
-        run.problem = f"the runner's status is {run.status}, that of its process {run.result.exit_code}"
+        run.stopped = f"stopped after {monotonic() - began:.0f} s"
+    elif run.stopped is None and not run.doubts and run.status != run.result.exit_code:
+        run.doubts.append(f"the runner's status is {run.status}, that of its process {run.result.exit_code}")
     return run
 
 
@@ -91,6 +94,7 @@ class _Watcher:
         self.run = run
         self.talk = talk
         self.probe = probe
+        self.expected = set[str]()
         self.random = secrets.SystemRandom()
         self.running: str | None = None
         self.probing = False
@@ -117,7 +121,7 @@ class _Watcher:
                     await self.talk.send({})
                 case {"end": int(status), "problems": problems}:
                     self.run.status = status
-                    self.run.problem = "; ".join(_texts(problems)[:3]) or None
+                    self.run.doubts += _texts(problems)[:3]
                     return
                 case _:
                     raise Unusable("it sent something that is no message")

@@ -2,57 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-
 import pytest
 
-import branchwise as bw
-from branchwise.core.protocols import Candidate, Environment, Sandboxes
-from branchwise.core.types import ROOT, Node, NodeId, Verdict
 from branchwise.verifiers import Tests
 
-pytestmark = pytest.mark.docker
+from .bench import Bench
 
-FIXED = b"def add(a, b):\n    return a + b\n\n\ndef double(a):\n    return add(a, a)\n\n\ndef one():\n    return 1\n"
+pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="module")]
 
-
-class Bench:
-    """Judges states of the repository."""
-
-    def __init__(self, sandboxes: Sandboxes, origin: str) -> None:
-        self.sandboxes = sandboxes
-        self.origin = origin
-
-    @asynccontextmanager
-    async def open(self, ref: str | None) -> AsyncIterator[Environment]:
-        environment = await self.sandboxes.open(ref)
-        try:
-            yield environment
-        finally:
-            await environment.close()
-
-    async def judge(self, verifier: Tests, **files: bytes | None) -> Verdict:
-        """Change files (None removes one) and judge the state that results."""
-        async with self.open(self.origin) as environment:
-            for name, content in files.items():
-                path = name.replace("__", "/") + ".py"
-                if content is None:
-                    await environment.exec(["rm", path])
-                else:
-                    await environment.write(path, content)
-            ref = await environment.snapshot()
-        path_to_node = [Node(ROOT, None, None, self.origin), Node(NodeId(1), ROOT, None, ref, 1)]
-        return await verifier.judge(
-            Candidate(bw.Task(prompt="x"), path_to_node, self.origin, self.open, self.sandboxes.diff)
-        )
-
-
-@pytest.fixture
-async def bench(sandboxes: Sandboxes, repository: Path) -> Bench:
-    """The repository, kept as a snapshot."""
-    return Bench(sandboxes, await sandboxes.keep(repository))
+FIXED = "def add(a, b):\n    return a + b\n\n\ndef double(a):\n    return add(a, a)\n\n\ndef one():\n    return 1\n"
 
 
 async def test_share_of_passing_tests(bench: Bench) -> None:
@@ -61,32 +19,32 @@ async def test_share_of_passing_tests(bench: Bench) -> None:
     assert (broken.value, broken.passed, broken.integrity) == (pytest.approx(1 / 3), False, "in-process")
     assert broken.feedback.startswith("1 of 3 tests pass")
     assert "assert -1 == 5" in broken.feedback
-    fixed = await bench.judge(Tests(), maths=FIXED)
+    fixed = await bench.judge(Tests(), {"maths.py": FIXED})
     assert (fixed.value, fixed.passed) == (1.0, True)
 
 
 async def test_edited_tests_do_not_count(bench: Bench) -> None:
     """Tests that the agent weakened, deleted or added are put back before the run, and the verdict says so."""
-    weak = b"def test_nothing():\n    pass\n"
-    verdict = await bench.judge(Tests(), tests__test_maths=weak, tests__test_more=weak)
+    weak = "def test_nothing():\n    pass\n"
+    verdict = await bench.judge(Tests(), {"tests/test_maths.py": weak, "tests/test_more.py": weak})
     assert (verdict.value, verdict.passed) == (pytest.approx(1 / 3), False)
     assert verdict.feedback.startswith("Changes to tests/test_maths.py, tests/test_more.py were ignored")
-    gone = await bench.judge(Tests(), tests__test_maths=None)
+    gone = await bench.judge(Tests(), {"tests/test_maths.py": None})
     assert not gone.passed
 
 
 async def test_a_conftest_cannot_skip_the_tests(bench: Bench) -> None:
     """Configuration of the test runner is protected like the tests themselves."""
-    skip = b"collect_ignore_glob = ['*']\n"
-    assert not (await bench.judge(Tests(), conftest=skip, tests__conftest=skip)).passed
+    skip = "collect_ignore_glob = ['*']\n"
+    assert not (await bench.judge(Tests(), {"conftest.py": skip, "tests/conftest.py": skip})).passed
 
 
 async def test_syntax_errors_loops_and_early_exits(bench: Bench) -> None:
     """Code that cannot be imported, never ends or exits with status 0 before a test ran is not accepted."""
-    assert (await bench.judge(Tests(), maths=b"def add(:\n")).value == 0.0
-    loop = await bench.judge(Tests(timeout_seconds=2), maths=b"while True:\n    pass\n")
+    assert (await bench.judge(Tests(), {"maths.py": "def add(:\n"})).value == 0.0
+    loop = await bench.judge(Tests(timeout_seconds=2), {"maths.py": "while True:\n    pass\n"})
     assert (loop.passed, loop.feedback.splitlines()[0]) == (False, "stopped after 2 s")
-    leave = await bench.judge(Tests(), maths=b"import os\nos._exit(0)\n")
+    leave = await bench.judge(Tests(), {"maths.py": "import os\nos._exit(0)\n"})
     assert not leave.passed
 
 
@@ -99,9 +57,75 @@ async def test_other_commands_score_by_status(bench: Bench) -> None:
     assert not unittest.passed
 
 
-def test_wrong_settings_are_refused() -> None:
-    """An empty command and a time-out of 0 are one clear line."""
-    with pytest.raises(bw.UsageError, match="give the command"):
-        Tests("  ")
-    with pytest.raises(bw.UsageError, match="must be positive"):
-        Tests(timeout_seconds=0)
+async def test_a_pass_must_be_that_of_the_same_tests(bench: Bench) -> None:
+    """Tests skipped by the code count as not passed; what the untouched task skips or excuses may stay so."""
+    skips = "import unittest\n\n\ndef add(a, b):\n    raise unittest.SkipTest('no')\n\n\ndouble = add\n\n\ndef one():\n    return 1\n"
+    verdict = await bench.judge(Tests(), {"maths.py": skips})
+    assert (verdict.value, verdict.passed) == (pytest.approx(1 / 3), False)
+    assert "but not in the untouched task" in verdict.feedback
+    tests = (
+        "import pytest\nfrom maths import add\n\n\n@pytest.mark.skip\ndef test_s():\n    pass\n\n\n"
+        "@pytest.mark.xfail\ndef test_x():\n    assert False\n\n\ndef test_add():\n    assert add(2, 3) == 5\n"
+    )
+    marked = Bench(bench.sandboxes, await bench.state({"tests/test_maths.py": tests}))
+    assert (await marked.judge(Tests(), {"maths.py": FIXED})).feedback == "1 of 1 tests pass"
+    named = (
+        "import pytest\nimport maths\n\n\n@pytest.mark.parametrize('n', maths.NUMBERS)\ndef test_n(n):\n    assert n\n"
+    )
+    origin = Bench(bench.sandboxes, await bench.state({"tests/test_maths.py": named, "maths.py": "NUMBERS = [1]\n"}))
+    more = {"maths.py": "NUMBERS = [1, 2]\n"}
+    assert "not the tests of the untouched task" in (await origin.judge(Tests(), more)).feedback
+    assert (await origin.judge(Tests(same_tests=False), more)).passed
+
+
+async def test_files_that_could_not_be_imported_may_bring_tests(bench: Bench) -> None:
+    """Where the untouched task lacks a module, the tests that need it are known only once it is there."""
+    tests = "from geometry import area\n\n\ndef test_area():\n    assert area(2) == 4\n"
+    origin = Bench(bench.sandboxes, await bench.state({"tests/test_geometry.py": tests, "maths.py": FIXED}))
+    for command in ("pytest -q -p no:cacheprovider", "python3 -m unittest -q tests.test_geometry"):
+        assert not (await origin.judge(Tests(command), {"other.py": ""})).passed
+    whole = await origin.judge(Tests(), {"geometry.py": "def area(x):\n    return x * x\n"})
+    assert (whole.passed, whole.feedback) == (True, "4 of 4 tests pass")
+
+
+async def test_links_are_no_way_around(bench: Bench) -> None:
+    """A link in the place of a test, of its folder or of a configuration file is replaced by what was there."""
+    tests = "def test_add():\n    pass\n\n\ndef test_double():\n    pass\n\n\ndef test_one():\n    pass\n"
+    moved = "mv tests old; mkdir fake; mv easy.py fake/test_maths.py; ln -s fake tests; ln -s old conftest.py || true"
+    verdict = await bench.judge(Tests(), {"easy.py": tests}, shell=moved)
+    assert (verdict.value, verdict.passed) == (pytest.approx(1 / 3), False)
+    linked = Bench(bench.sandboxes, await bench.state({"data.txt": "5"}, shell="ln -s ../data.txt tests/data"))
+    turned = await linked.judge(Tests(), {"maths.py": FIXED, "evil.txt": "6"}, shell="ln -sfn ../evil.txt tests/data")
+    assert turned.feedback.startswith("Changes to tests/data were ignored")
+    assert turned.passed
+
+
+async def test_tests_changed_by_the_run(bench: Bench) -> None:
+    """Code that changes tests while they run is not believed at all, even if all of them pass."""
+    code = FIXED + "open('tests/test_maths.py', 'a').write('#')\n"
+    verdict = await bench.judge(Tests(), {"maths.py": code})
+    assert (verdict.value, verdict.passed) == (0.0, False)
+    assert "changed" in verdict.feedback
+
+
+async def test_runs_that_differ(bench: Bench) -> None:
+    """With `repeat` code that passes only now and then is not accepted, and the feedback says why."""
+    lucky = "import random\n" + FIXED.replace("a + b", "a + b + (random.random() > 0.01)")
+    verdict = await bench.judge(Tests(repeat=3), {"maths.py": lucky})
+    assert not verdict.passed
+    assert (await bench.judge(Tests(repeat=2), {"maths.py": FIXED})).passed
+
+
+async def test_suites_of_unittest(bench: Bench) -> None:
+    """Suites of unittest are watched as those of pytest are, test by test."""
+    cases = (
+        "import unittest\nfrom maths import add\n\n\nclass MathsTest(unittest.TestCase):\n"
+        "    def test_add(self):\n        self.assertEqual(add(2, 3), 5)\n\n"
+        "    def test_sub(self):\n        with self.subTest(n=1):\n            self.assertEqual(add(1, 0), 1)\n\n"
+        "    @unittest.skip('later')\n    def test_later(self):\n        self.fail()\n"
+    )
+    origin = Bench(bench.sandboxes, await bench.state({"tests/__init__.py": "", "tests/test_maths.py": cases}))
+    for command in ("python3 -m unittest discover -q", "python3 -m pytest -q -p no:cacheprovider"):
+        verifier = Tests(command)
+        assert (await origin.judge(verifier)).value == pytest.approx(1 / 2)
+        assert (await origin.judge(verifier, {"maths.py": FIXED})).feedback == "2 of 2 tests pass"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple, get_args
@@ -73,11 +74,22 @@ def _is_sound(path: Any, entry: Entry) -> bool:
     return (
         (type(path), kind, mode, size, content) == (str, str, int, int, str)
         and is_inside(path)
+        and _is_name(path)
+        and (entry.kind != "l" or _is_name(entry.content))
         and entry.kind in get_args(Kind)
         and 0 <= entry.mode <= 0o777
         and entry.size_bytes >= 0
         and (entry.kind != "f" or _DIGEST.fullmatch(entry.content) is not None)
     )
+
+
+def _is_name(text: str) -> bool:
+    """Whether the operating system can be given this text."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
 
 
 def rows(manifest: Manifest) -> list[list[Any]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from ..core.types import ExecResult
 
 _EXIT_CODES = range(-64, 256)
 """Minus a signal's number, or a status."""
+_MOST_SECONDS = 1e9
 _REMARK_BYTES = 16 << 10
 """The worker's own words about a program that cannot run; they come on top of its output."""
 
@@ -41,7 +41,7 @@ def exec_result(reply: dict[str, Any], output: bytes, *, most_bytes: int) -> Exe
     code, split, seconds = reply["code"], count(reply, "stdout"), reply["seconds"]
     if type(code) is not int or code not in _EXIT_CODES:
         raise ValueError(f"code is {_short(code)}")
-    if type(seconds) not in {int, float} or not 0 <= seconds < math.inf:
+    if type(seconds) not in {int, float} or not 0 <= seconds <= _MOST_SECONDS:
         raise ValueError(f"seconds is {_short(seconds)}")
     if split > len(output) or len(output) > most_bytes + _REMARK_BYTES:
         raise ValueError(f"{len(output)} bytes of output, {split} of them on stdout, where {most_bytes} were asked for")

@@ -93,7 +93,7 @@ async def test_frames_may_arrive_in_any_pieces(piece: int) -> None:
     ("bad", "words"),
     [
         (lambda _: frame({**DONE, "id": 12345}, b"oute"), "never made"),
-        (lambda request: frame({**DONE, "id": request["id"]}) * 2, "never made"),
+        (lambda request: frame({**DONE, "id": request["id"]}, b"oute") * 2, "never made"),
         (lambda _: frame({**DONE}), "no frame"),
         (lambda _: frame([1, 2]), "no frame"),
         (lambda _: struct.pack(">II", 5, 0) + b"{]{]{", "no frame"),

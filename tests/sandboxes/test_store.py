@@ -216,7 +216,7 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size
 )
 ENTRIES = st.one_of(
     st.builds(entry, st.binary(max_size=4), st.integers(0, 0o777)),
-    st.builds(Entry, st.just("l"), st.just(0), st.just(0), st.text()),
+    st.builds(Entry, st.just("l"), st.just(0), st.just(0), NAMES),
 )
 MANIFESTS = st.dictionaries(st.lists(NAMES, min_size=1, max_size=3).map("/".join), ENTRIES, max_size=5)
 

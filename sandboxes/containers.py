@@ -111,7 +111,8 @@ class ContainerSettings:
             nano_cpus=int(self.cpus * 1e9),
             pids_limit=self.pids,
             ulimits=[
-                Ulimit(name="core", soft=0, hard=0),
+                # 0 would not keep the host's handler of crashes, which runs as root, from being started; 1 does.
+                Ulimit(name="core", soft=1, hard=1),
                 *([Ulimit(name="nofile", soft=1024, hard=1024)] if self.own_filter else []),
                 *sizes,
             ],
@@ -168,7 +169,7 @@ class ContainerTransport:
             await self._writer.wait_closed()
         try:
             await asyncio.to_thread(self._remove, self.number)
-        except (DockerException, RequestException) as error:
+        except (DockerException, RequestException, OSError) as error:
             # With its input closed the container ends and removes itself; the next run's reaper looks for it too.
             _log.warning("could not remove the sandbox %s: %s", self.number[:12], error)
 

@@ -147,7 +147,7 @@ class DockerEngine:
         except ENGINE_ERRORS as error:
             raise SandboxStartFailed(self._why_not(settings, error)) from error
         streams = await asyncio.open_connection(sock=stream, limit=1 << 20)
-        return ContainerTransport(number, streams, self.remove)
+        return ContainerTransport(number, streams, self._end)
 
     def _start(self, settings: ContainerSettings, run_id: str) -> tuple[str, socket.socket]:
         api = self.api
@@ -230,6 +230,11 @@ class DockerEngine:
                 self.api.wait(number, timeout=_CALL_SECONDS, condition="removed")  # its own removal is under way
         except NotFound:
             return
+
+    def _end(self, number: str) -> None:
+        """Remove a container, unless the engine is gone, which ends the container too."""
+        _knock(self.address)
+        self.remove(number)
 
     def containers(self, run_id: str | None = None) -> list[dict[str, Any]]:
         """Return what the engine lists of our containers, of one run or of all."""

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from statistics import median
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from ..core.budget import Bill, Ledger
 from ..core.errors import SandboxError
@@ -95,7 +95,7 @@ class States:
             with self._using(*(node.env_ref for node in path[start:])):
                 async with self.open(path[start].env_ref, bill) as environment:
                     for number in range(start + 1, len(path)):
-                        await _redo(path[: number + 1], actor, environment, bill)
+                        await _redo(path[: number + 1], actor, cast("Environment", environment), bill)
             self.log.replayed += 1
         self._making.pop(ref, None)
 

@@ -26,10 +26,10 @@ from ..core.types import Budget, Result, Task
 from ..graphs import LocalRunner, Running, RunStore
 from ..sandboxes.host_files import write_tree
 from ..search import parse_strategy
-from . import models
+from . import models, sandbox
 from .live import LiveView
 from .loading import load_agent
-from .report import exit_code, list_runs, show_result, show_run
+from .report import exit_code, list_runs, patch_of, show_result, show_run
 
 app = typer.Typer(
     name="branchwise",
@@ -39,6 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models.app, name="models")
+app.add_typer(sandbox.app, name="sandbox")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON records, one per line, instead of text.")]
 Tokens = Annotated[int | None, typer.Option(help="Budget: model tokens, prompt and completion.", show_default=False)]
@@ -140,6 +141,26 @@ def view(
 ) -> None:
     """Show a run's tree: actions, verdicts, cost, and the chosen path."""
     asyncio.run(show_run(Console(), run_id, node=node, patch=patch, as_json=as_json))
+
+
+@app.command()
+def patch(
+    place: Annotated[
+        str, typer.Argument(help="The run and the node; without a node, the chosen one.", metavar="RUN[/NODE]")
+    ],
+    since: Annotated[
+        int | None, typer.Option(help="Changes since this node instead of the task's own files.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write it into this file.", show_default=False)
+    ] = None,
+) -> None:
+    """Print a node's changes as a patch that `git apply` takes: `branchwise patch RUN | git apply`."""
+    text = asyncio.run(patch_of(place, since))
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(text, encoding="utf-8")
 
 
 # --- running with a live view ---------------------------------------------------------------------------------------

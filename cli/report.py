@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import fcntl
 import json
 import time
-from collections.abc import Mapping
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,11 +13,10 @@ from rich.table import Column, Table
 
 from ..core.errors import UsageError
 from ..core.events import encode
-from ..core.tree import Tree
 from ..core.types import NodeId, Result
 from ..graphs import Run, RunRecord, RunStore
 from ..graphs.journal import read_tree
-from ..sandboxes.store import Store
+from .nodes import find, store_of
 from .tree_view import draw, steps_of
 
 ACCEPTED, FAILURE, WRONG_USE, NOT_ACCEPTED = 0, 1, 2, 3
@@ -42,6 +39,15 @@ def show_result(console: Console, result: Result, *, applied: bool) -> None:
         f"({usage.cached_tokens} from cache), {usage.calls} model calls, {result.seconds:.1f} s",
         highlight=False,
     )
+    if (states := result.states).opened:
+        dropped = (
+            f"; {states.dropped} dropped, {states.replayed} made again" if states.dropped or states.replayed else ""
+        )
+        console.print(
+            f"sandbox: {usage.sandbox_seconds:.1f} s; {states.kept} states kept ({states.keep_ms:.0f} ms, "
+            f"{states.new_bytes / 1e6:.1f} MB new), {states.opened} opened ({states.open_ms:.0f} ms){dropped}",
+            highlight=False,
+        )
     for verdict in result.verdicts[-1:]:
         level = f", {verdict.integrity}" if verdict.integrity else ""
         console.print(
@@ -110,11 +116,10 @@ async def show_run(console: Console, run_id: str, *, node: int | None, patch: bo
     tree, events = await read_tree(run, record)
     if node is not None and NodeId(node) not in tree:
         raise UsageError(f"run {record.run_id} has no node {node}; `branchwise view {record.run_id}` shows them")
-    chosen = NodeId(node) if node is not None else tree.selected
     if as_json:
         print(json.dumps({"run": record.run_id, "status": _status(run, record), "events": json.loads(encode(events))}))
     elif patch:
-        text = _patch(run, record, tree, chosen)
+        text = await patch_of(record.run_id if node is None else f"{record.run_id}/{node}") or "no file was changed\n"
         console.print(Syntax(text, "diff", background_color="default") if console.is_terminal else text, markup=False)
     elif node is not None:
         console.print(steps_of(tree, NodeId(node)), highlight=False)
@@ -129,21 +134,16 @@ async def show_run(console: Console, run_id: str, *, node: int | None, patch: bo
         )
 
 
-def _patch(run: Run, record: RunRecord, tree: Tree, node: NodeId | None) -> str:
-    state = None if node is None else tree[node].env_ref
-    if state is None or record.root_ref is None:
-        raise UsageError(f"run {record.run_id} has no files")
-    store = Store(run.snapshots)
-    new, deleted = store.diff(record.root_ref, state)
-    old, _ = store.diff(state, record.root_ref)
-    return "".join(_file_patch(path, old, new) for path in sorted({*new, *deleted})) or "no file was changed\n"
+async def patch_of(place: str, since: int | None = None) -> str:
+    """Return the patch from the task's files, or from the node `since`, to a node.
 
-
-def _file_patch(path: str, old: Mapping[str, bytes], new: Mapping[str, bytes]) -> str:
-    try:
-        before, after = old.get(path, b"").decode(), new.get(path, b"").decode()
-    except UnicodeDecodeError:
-        return f"Binary file {path} differs\n"
-    names = (f"a/{path}" if path in old else "/dev/null", f"b/{path}" if path in new else "/dev/null")
-    lines = difflib.unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), *names)
-    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+    Raises:
+        UsageError: no such run or node, or it has no files.
+        SandboxError: a state was dropped or removed.
+    """
+    node = await find(place)
+    store = store_of(node)
+    if since is not None:
+        start = await find(f"{node.record.run_id}/{since}")
+        return store_of(start).patch(start.ref or "", node.ref or "")
+    return store.patch(node.record.root_ref or store.empty_ref, node.ref or "")

@@ -111,7 +111,9 @@ def steps_of(tree: Tree, node: NodeId) -> str:
         step = here.step
         if step is None:
             continue
-        parts.append(f"[bold]step {here.depth}[/] [dim](node {here.id}, {here.usage.tokens} tokens)[/]")
+        usage = here.usage
+        cost = f"{usage.tokens} tokens, sandbox {usage.sandbox_seconds:.2f} s, {usage.snapshot_bytes:,} bytes new"
+        parts.append(f"[bold]step {here.depth}[/] [dim](node {here.id}, {cost})[/]")
         if step.text:
             parts.append(escape(step.text.strip()))
         parts += [

@@ -148,8 +148,11 @@ class Environment(Protocol):
     capability: Capability
     isolation: str
     """What keeps the guest in, in words for the user, for example "docker: no network, all capabilities dropped"."""
-    cost: StateCost
-    """What keeping states and bringing them back has cost here since it was opened, the opening included."""
+
+    @property
+    def cost(self) -> StateCost:
+        """What keeping states and bringing them back has cost here since it was opened, the opening included."""
+        ...
 
     async def exec(
         self,

@@ -9,13 +9,12 @@ import platform
 import re
 import secrets
 import shutil
+import signal
 import tarfile
 import tempfile
 from asyncio.subprocess import PIPE
 from collections.abc import Sequence
 from pathlib import Path
-
-from platformdirs import user_cache_path
 
 from ..core.errors import SandboxStartFailed
 from .companions import AccompaniedTransport
@@ -33,7 +32,7 @@ from .launch import (
     worker_command,
 )
 from .rootfs import pack
-from .rootfs_host import build, rootfs_name
+from .rootfs_host import build, rootfs_home, rootfs_name
 from .syscalls import program
 
 _LAST_WORDS_BYTES = 2000
@@ -97,7 +96,18 @@ class Local(SandboxLimits):
         """Return bwrap's arguments; the filter's file descriptor is put in where they say FILTER."""
         scratch = [SCRATCH, SHARED_MEMORY]
         arguments = "--unshare-all --unshare-user --die-with-parent --new-session --as-pid-1 --clearenv --cap-drop ALL"
-        mounts = ["--ro-bind", str(root), "/", "--proc", "/proc", "--dev", "/dev"]
+        mounts = [
+            "--ro-bind",
+            str(root),
+            "/",
+            "--proc",
+            "/proc",
+            "--ro-bind",
+            "/proc/sys",
+            "/proc/sys",
+            "--dev",
+            "/dev",
+        ]
         for path, size in ((WORKSPACE, self.workspace_bytes), *((path, self.scratch_bytes) for path in scratch)):
             mounts += ["--perms", "1777", "--size", str(size), "--tmpfs", path]
         return [
@@ -119,7 +129,7 @@ class Local(SandboxLimits):
 
     def _rlimits(self) -> dict[str, int]:
         limits = {
-            "CORE": 0,
+            "CORE": 1,  # 0 would not keep the host's handler of crashes from being run; 1 does
             "NOFILE": 1024,
             "FSIZE": self.workspace_bytes,
             "DATA": (self.memory_mb << 20) - self.workspace_bytes,
@@ -141,9 +151,7 @@ def ensure_rootfs(packages: Sequence[str]) -> Path:
     Raises:
         SandboxStartFailed: it cannot be made from this machine.
     """
-    # Sandboxes that root starts run as another user, which cannot see into root's home.
-    cache = Path("/var/cache/branchwise") if os.geteuid() == 0 else user_cache_path("branchwise")
-    home = cache / "rootfs"
+    home = rootfs_home()
     root = home / rootfs_name(packages)
     if root.is_dir():
         return root
@@ -230,9 +238,13 @@ class PipeTransport:
         await self._process.stdin.drain()
 
     async def kill(self) -> None:
+        assert self._process.stdin is not None  # asked for at start
+        # Killed early, bubblewrap leaves a child that has not asked yet to die with it. That one is still of its process
+        # group, or has become the worker already, which ends with its input.
+        self._process.stdin.close()
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+                os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
         await asyncio.wait({self._listener}, timeout=_LAST_WORDS_SECONDS)
         self._listener.cancel()

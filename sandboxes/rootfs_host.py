@@ -7,6 +7,7 @@ recognised by its name.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -14,9 +15,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from ..core.errors import SandboxStartFailed
 from .rootfs import Rootfs
 from .rootfs_python import PREFIX, add_packages, add_python, distributions, interpreter
+
+DEFAULT_PACKAGES = ("pytest",)
+"""What a made image gets unless the user says otherwise."""
 
 _RECIPE = 3
 """Raised with every change of what an image consists of."""
@@ -35,6 +41,13 @@ _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 """So that programs with an allow-list of hosts can tell whom they talk to."""
 
 _LIBRARY = re.compile(r"(?:=>\s+)?(/\S+)\s+\(0x")
+
+
+def rootfs_home() -> Path:
+    """Return the folder that holds the file systems for sandboxes without an engine."""
+    # Sandboxes that root starts run as another user, which cannot see into root's home.
+    cache = Path("/var/cache/branchwise") if os.geteuid() == 0 else user_cache_path("branchwise")
+    return cache / "rootfs"
 
 
 def rootfs_name(packages: Sequence[str]) -> str:

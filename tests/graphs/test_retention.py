@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -195,7 +196,7 @@ async def test_dropped_states_are_made_again_after_a_resume(runner: LocalRunner,
     assert again.files
     assert again.usage.sandbox_seconds > first.usage.sandbox_seconds
     shutil.rmtree(runner.store.open(first.run_id).snapshots)
-    Path(task.files or "", "start").write_text("changed")
+    await asyncio.to_thread(Path(task.files or "", "start").write_text, "changed")
     with pytest.raises(bw.JournalError, match="have changed since it began"):
         await runner.resume(grower(), first.run_id, budget=bw.Budget(nodes=12))
 

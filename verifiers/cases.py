@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from ..core.errors import UsageError
-from .plain import NotPlainError, canonical, close, dump, load
+from .compare import canonical, close
+from .plain import NotPlainError, dump, load
 
 Wire = Any
 

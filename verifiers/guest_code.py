@@ -22,12 +22,11 @@ _HERE = Path(__file__).parent
 _LOADER = """\
 import sys
 sys.path[:] = [path for path in sys.path if path not in ("", ".")]
-import _frozen_importlib_external, base64, marshal
+import _frozen_importlib_external, binascii, marshal, zlib
 if _frozen_importlib_external.MAGIC_NUMBER == {magic!r}:
-    code = marshal.loads(base64.b64decode({code!r}))
+    code = marshal.loads(zlib.decompress(binascii.a2b_base64({code!r})))
 else:
-    import zlib
-    code = compile(zlib.decompress(base64.b64decode({source!r})), "<branchwise>", "exec")
+    code = compile(zlib.decompress(binascii.a2b_base64({source!r})), "<branchwise>", "exec")
 exec(code, {{"__name__": "<branchwise>"}})
 """
 """Nothing that lies in the work space is imported unless the program says so. Compiling would take longer than everything else, so the code object goes along, for a Python of the same version."""
@@ -48,9 +47,9 @@ def program(*names: str, args: tuple[str, ...] = ()) -> Python:
 @functools.cache
 def _text(*names: str) -> str:
     source = _source(*names)
-    code = base64.b64encode(marshal.dumps(compile(source, "<branchwise>", "exec")))
-    packed = base64.b64encode(zlib.compress(source.encode(), 9))
-    return _LOADER.format(magic=importlib.util.MAGIC_NUMBER, code=code, source=packed)
+    code = marshal.dumps(compile(source, "<branchwise>", "exec"))
+    packed = [base64.b64encode(zlib.compress(data, 9)).decode("ascii") for data in (code, source.encode())]
+    return _LOADER.format(magic=importlib.util.MAGIC_NUMBER, code=packed[0], source=packed[1])
 
 
 def _source(*names: str) -> str:

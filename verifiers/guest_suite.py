@@ -4,12 +4,14 @@ The judged code runs in this process, so that nothing here is out of its reach. 
 imported before any of it; the outcome of a test can only be told after the host has let that test begin; and now and then,
 where only the host knows, a test is run that must fail.
 """
-# ruff: noqa: C901, PT009, PT027 - classes that only exist with their runner; probes do what tests do
+# ruff: noqa: C901, PT027 - classes that only exist with their runner; probes do what tests do
 # pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import io
 import os
 import sys
 import unittest
@@ -60,17 +62,50 @@ class Watch:
             self.problems.append(f"{path} was changed during the run")
 
 
+FALSE: dict[str, Any] = {
+    "assertEqual": ([1], [2]),
+    "assertNotEqual": (1, 1),
+    "assertTrue": (False,),
+    "assertFalse": (True,),
+    "assertIs": (1, None),
+    "assertIsNone": (1,),
+    "assertIsNotNone": (None,),
+    "assertIn": (1, []),
+    "assertNotIn": (1, [1]),
+    "assertIsInstance": (1, str),
+    "assertGreater": (1, 2),
+    "assertLess": (2, 1),
+    "assertAlmostEqual": (1.0, 2.0),
+    "assertListEqual": ([1], [2]),
+    "assertDictEqual": ({}, {1: 1}),
+    "assertCountEqual": ([1], [2]),
+    "assertRegex": ("a", "b"),
+}
+"""Assertions of unittest with arguments that they must not accept."""
+
+
 def must_fail(kind: int) -> None:
-    """Do what no sound test runner lets pass."""
-    if kind == 0:
-        raise AssertionError("this must fail")
+    """Do what no sound test runner lets pass; where something lets it pass, so does this."""
+    case = unittest.TestCase()
     if kind == 1:
-        unittest.TestCase().assertEqual([1], [2])
+        for name, arguments in FALSE.items():
+            try:
+                getattr(case, name)(*arguments)
+            except AssertionError:
+                continue
+            return
     elif kind == 2:
-        with unittest.TestCase().assertRaises(ValueError):
+        with case.assertRaises(ValueError):
             pass
-    else:
-        assert {"one": 1} == {"one": 2}, "this must fail"
+        return
+    elif kind == 3 and "pytest" in sys.modules:
+        pytest = sys.modules["pytest"]
+        if pytest.approx(1.0) == 2.0:
+            return
+        with pytest.raises(ValueError):
+            pass
+        return
+    raise AssertionError("this must fail")
 
 
 def run_pytest(watch: Watch, args: list[str]) -> int:
@@ -92,26 +127,28 @@ def run_pytest(watch: Watch, args: list[str]) -> int:
             return self.fspath, 0, self.name
 
     def failing(item: Any, name: str, work: Any) -> Any:
-        """Return a test of the kind of `item`, run by the same code, that must fail."""
+        """Return a test of the kind of `item`, run by the same code, that must fail; a plain one for the session."""
+        parent: Any = item.parent or item
         if isinstance(item, TestCaseFunction):
-            setattr(item.parent.obj, name, lambda _self: work())
-            return type(item).from_parent(item.parent, name=name)
+            setattr(parent.obj, name, lambda _self: work())  # pyright: ignore[reportUnknownLambdaType]
+            return type(item).from_parent(parent, name=name)
         if isinstance(item, pytest.Function):
-            return pytest.Function.from_parent(item.parent, name=name, callobj=work)
-        extra = MustFail.from_parent(item.parent, name=name)
+            return pytest.Function.from_parent(parent, name=name, callobj=work)
+        extra = MustFail.from_parent(parent, name=name)
         extra.work = work
         return extra
 
-    def probe(item: Any, order: Message) -> None:
-        """Run a test that must fail, before `item`; its reports go nowhere but to the host."""
+    def probe(item: Any, kind: int, name: str, following: Any) -> None:
+        """Run a test that must fail, in the place of `item`; its reports go nowhere but to the host."""
         try:
-            extra = failing(item, order["name"], lambda: must_fail(order["kind"]))
-            reports = runner.runtestprotocol(extra, log=False, nextitem=item)
+            extra = failing(item, name, lambda: must_fail(kind))
+            reports = runner.runtestprotocol(extra, log=False, nextitem=following)
             outcome = "failed" if any(report.failed and report.when == "call" for report in reports) else "passed"
         except Exception as error:  # noqa: BLE001 - a plugin that does not know such items; the host decides
             outcome = type(error).__name__
         if isinstance(item, TestCaseFunction):
-            delattr(item.parent.obj, order["name"])
+            owner: Any = item.parent
+            delattr(owner.obj, name)
         watch.tell({"probe": outcome})
 
     class Plugin:
@@ -133,12 +170,14 @@ def run_pytest(watch: Watch, args: list[str]) -> int:
             watch.tell({"collected": names, "errors": self.errors, "deselected": self.deselected})
 
         @pytest.hookimpl(tryfirst=True, hookwrapper=True)
-        def pytest_runtest_protocol(self, item: Any) -> Any:
-            order = watch.begin(item.nodeid)
-            if order.get("kind") is not None:
-                probe(item, order)
+        def pytest_runtest_protocol(self, item: Any, nextitem: Any) -> Any:
+            for kind, name in watch.begin(item.nodeid)["probes"]:
+                probe(item, kind, name, item)
             watch.done = {"name": item.nodeid, "how": "passed", "seconds": 0.0}
             yield
+            if nextitem is None:
+                for kind, name in watch.begin(None)["probes"]:
+                    probe(item.session, kind, name, None)
 
         @pytest.hookimpl(tryfirst=True)
         def pytest_runtest_logreport(self, report: Any) -> None:
@@ -162,52 +201,51 @@ def run_pytest(watch: Watch, args: list[str]) -> int:
 def run_unittest(watch: Watch, args: list[str]) -> int:
     """Run unittest as `python3 -m unittest` would."""
     sys.path.insert(0, os.getcwd())  # noqa: PTH109
-    suite_type, plain_result = unittest.TestSuite, unittest.TestResult
+    suite = unittest.TestSuite
 
     class Result(unittest.TextTestResult):
+        probing = False
+        how = "passed"
+
         def startTest(self, test: Any) -> None:  # noqa: N802
-            order = watch.begin(test.id())
-            if order.get("kind") is not None:
-                probe = plain_result()
-                suite_type([unittest.FunctionTestCase(lambda: must_fail(order["kind"]))]).run(probe)
-                watch.tell({"probe": "passed" if probe.wasSuccessful() else "failed"})
-            watch.done = {
-                "name": test.id(),
-                "how": "passed",
-                "seconds": 0.0,
-                "setup": True,
-                "call": True,
-                "teardown": True,
-            }
+            if not self.probing:
+                for kind, _ in watch.begin(test.id())["probes"]:
+                    probe(kind)
+            self.how = "passed"
             super().startTest(test)
 
-        def ended(self, test: Any, how: str) -> None:
-            if watch.done is not None and watch.done["name"] == test.id():
-                watch.done["how"] = how
+        def stopTest(self, test: Any) -> None:  # noqa: N802
+            super().stopTest(test)
+            if not self.probing:
+                whole = {"setup": True, "call": True, "teardown": True}
+                watch.done = {"name": test.id(), "how": self.how, "seconds": 0.0, **whole}
+
+        def ended(self, how: str) -> None:
+            self.how = how
 
         def addError(self, test: Any, err: Any) -> None:  # noqa: N802
-            self.ended(test, "failed")
+            self.ended("failed")
             super().addError(test, err)
 
         def addFailure(self, test: Any, err: Any) -> None:  # noqa: N802
-            self.ended(test, "failed")
+            self.ended("failed")
             super().addFailure(test, err)
 
         def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:  # noqa: N802
             if err is not None:
-                self.ended(test, "failed")
+                self.ended("failed")
             super().addSubTest(test, subtest, err)
 
         def addSkip(self, test: Any, reason: str) -> None:  # noqa: N802
-            self.ended(test, "skipped")
+            self.ended("skipped")
             super().addSkip(test, reason)
 
         def addExpectedFailure(self, test: Any, err: Any) -> None:  # noqa: N802
-            self.ended(test, "xfailed")
+            self.ended("xfailed")
             super().addExpectedFailure(test, err)
 
         def addUnexpectedSuccess(self, test: Any) -> None:  # noqa: N802
-            self.ended(test, "failed")
+            self.ended("failed")
             super().addUnexpectedSuccess(test)
 
     class Runner(unittest.TextTestRunner):
@@ -218,7 +256,17 @@ def run_unittest(watch: Watch, args: list[str]) -> int:
             broken = [name for name in names if name.startswith("unittest.loader._FailedTest.")]
             rest = [name for name in names if name not in broken]
             watch.tell({"collected": rest, "errors": broken, "deselected": []})
-            return super().run(test)
+            result = super().run(test)
+            for kind, _ in watch.begin(None)["probes"]:
+                probe(kind)
+            return result
+
+    def probe(kind: int) -> None:
+        """Run a test that must fail, with a result of the same kind as the others."""
+        result = Result(unittest.TextTestRunner(io.StringIO()).stream, False, 0)
+        result.probing = True
+        suite([unittest.FunctionTestCase(functools.partial(must_fail, kind))]).run(result)
+        watch.tell({"probe": "passed" if result.how == "passed" or result.wasSuccessful() else "failed"})
 
     program = unittest.main(module=None, argv=["python3 -m unittest", *args], exit=False, testRunner=Runner)
     return 0 if program.result.wasSuccessful() else 1
@@ -249,6 +297,5 @@ def main() -> None:
     for path in watch.files:
         watch.check(path)
     sys.stdout.flush()
-    watch.begin(None)
-    link.write({"end": status, "problems": watch.problems})
+    link.write({"end": status, "problems": watch.problems, "done": watch.done})
     quit_now(status)

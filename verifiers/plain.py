@@ -6,8 +6,7 @@ None, bool, str, finite floats and ints of up to 63 bits stand for themselves, e
 a tag. An instance of a subclass (a `defaultdict`, an `IntEnum`) travels as what it is underneath.
 
 This module serves both sides. Guests get it as text (see `guest_code`): it must run on Python 3.8 with nothing but the
-standard library. The host never builds objects of a guest's classes, since there is no tag for them, and compares by
-`canonical` or `close`, which hash nothing that a guest chose: ints and tuples with equal hashes would make that slow.
+standard library. The host never builds objects of a guest's classes, since there is no tag for them.
 """
 # ruff: noqa: B905, PLR0911 - Python 3.8 knows no `strict`; each kind of data returns for itself
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
@@ -15,7 +14,6 @@ standard library. The host never builds objects of a guest's classes, since ther
 from __future__ import annotations
 
 import base64
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -105,19 +103,20 @@ def load(wire: Wire, other: Hook | None = None, depth: int = 0) -> Any:
     """
     if wire is None or isinstance(wire, (bool, str, float, int)):
         return wire
-    tag, items = _tagged(wire, depth)
+    tag, items = tagged(wire, depth)
     if tag in _TYPES:
         values = [load(item, other, depth + 1) for item in items]
         return _TYPES[tag](_hashable(values) if tag in "sz" else values)
     if tag == "d":
-        pairs = [(load(key, other, depth + 1), load(item, other, depth + 1)) for key, item in map(_pair, items)]
+        pairs = [(load(key, other, depth + 1), load(item, other, depth + 1)) for key, item in map(pair_of, items)]
         return dict(zip(_hashable([key for key, _ in pairs]), (item for _, item in pairs)))
     if tag == "o" and other is not None:
         return other(items)
-    return _load_rare(tag, items)
+    return load_rare(tag, items)
 
 
-def _load_rare(tag: str, items: list[Wire]) -> Any:
+def load_rare(tag: str, items: list[Wire]) -> Any:
+    """Return data of a kind that is seldom met."""
     try:
         if tag == "i":
             return int(items[0], 16)
@@ -135,7 +134,7 @@ def _load_rare(tag: str, items: list[Wire]) -> Any:
     raise NotPlainError(f"there is no plain data marked {tag!r}")
 
 
-def _tagged(wire: Wire, depth: int) -> Any:
+def tagged(wire: Wire, depth: int) -> Any:
     """Return the tag and the rest of an array."""
     if not isinstance(wire, list) or not wire or not isinstance(wire[0], str):
         raise NotPlainError("an array with a tag was expected")
@@ -144,7 +143,8 @@ def _tagged(wire: Wire, depth: int) -> Any:
     return wire[0], wire[1:]
 
 
-def _pair(item: Wire) -> list[Wire]:
+def pair_of(item: Wire) -> list[Wire]:
+    """Return a key and its value, as wires."""
     if not isinstance(item, list) or len(item) != 2:
         raise NotPlainError("a key with its value was expected")
     return item
@@ -159,96 +159,6 @@ def _hashable(values: list[Any]) -> list[Any]:
     if len(values) - len(set(hashes)) > _MOST_COLLISIONS:
         raise NotPlainError("too many of its keys have the same hash")
     return values
-
-
-def canonical(wire: Wire, depth: int = 0) -> str:
-    """Return a text that two wires share exactly if they stand for equal data of equal types. NaN equals NaN here.
-
-    Raises:
-        NotPlainError: the wire holds no plain data.
-    """
-    if wire is None or isinstance(wire, (bool, str)):
-        return json.dumps(wire)
-    if isinstance(wire, int):
-        return f"i{wire:x}"
-    if isinstance(wire, float):
-        return f"f{wire + 0.0!r}"  # -0.0 is 0.0
-    tag: str
-    tag, items = _tagged(wire, depth)
-    if tag in ("l", "t"):
-        return tag + "[" + ",".join([canonical(item, depth + 1) for item in items]) + "]"
-    if tag in ("s", "z"):
-        return tag + "[" + ",".join(sorted({canonical(item, depth + 1) for item in items})) + "]"
-    if tag == "d":
-        return "d[" + ",".join(f"{key}:{value}" for key, value in sorted(_entries(items, depth).items())) + "]"
-    value = _load_rare(tag, items)
-    return canonical(value) if tag in ("i", "f") else f"{tag}({value!r})"
-
-
-def _entries(items: list[Wire], depth: int) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for key, item in map(_pair, items):
-        name = canonical(key, depth + 1)
-        if name in found:
-            raise NotPlainError("a dict has the same key twice")
-        found[name] = canonical(item, depth + 1)
-    return found
-
-
-def close(wanted: Wire, got: Wire, tolerance: float, depth: int = 0) -> bool:
-    """Return whether two wires stand for data that is equal but for small differences of numbers.
-
-    Ints and floats may stand for each other. Keys of dicts must be equal, items of sets may differ only where all of
-    them are numbers.
-
-    Args:
-        wanted: wire of the expected value.
-        got: wire of the value that a guest gave.
-        tolerance: largest difference, relative to the larger number or absolute, whichever allows more.
-        depth: how deep the wires lie in what was sent.
-
-    Raises:
-        NotPlainError: a wire holds no plain data.
-    """
-    first, second = _number(wanted), _number(got)
-    if first is not None and second is not None:
-        return _close_numbers(first, second, tolerance)
-    if not (isinstance(wanted, list) and isinstance(got, list)):
-        return canonical(wanted, depth) == canonical(got, depth)
-    (tag, items), (tag_got, items_got) = _tagged(wanted, depth), _tagged(got, depth)
-    if tag != tag_got or len(items) != len(items_got):
-        return False
-    if tag == "d":
-        values, values_got = _by_key(items, depth), _by_key(items_got, depth)
-        return values.keys() == values_got.keys() and all(
-            close(item, values_got[key], tolerance, depth + 1) for key, item in values.items()
-        )
-    if tag in ("s", "z") and all(_number(item) is not None for item in items + items_got):
-        items, items_got = sorted(items, key=_number), sorted(items_got, key=_number)
-    elif tag not in ("l", "t", "c"):
-        return canonical(wanted, depth) == canonical(got, depth)
-    return all(close(item, other, tolerance, depth + 1) for item, other in zip(items, items_got))
-
-
-def _by_key(items: list[Wire], depth: int) -> dict[str, Wire]:
-    return {canonical(key, depth + 1): item for key, item in map(_pair, items)}
-
-
-def _number(wire: Wire) -> Any:
-    if isinstance(wire, (int, float)) and not isinstance(wire, bool):
-        return wire
-    if isinstance(wire, list) and wire and wire[0] in ("i", "f"):
-        return _load_rare(wire[0], wire[1:])
-    return None
-
-
-def _close_numbers(wanted: Any, got: Any, tolerance: float) -> bool:
-    if wanted == got or (wanted != wanted and got != got):  # noqa: PLR0124 - NaN
-        return True
-    try:
-        return math.isclose(wanted, got, rel_tol=tolerance, abs_tol=tolerance)
-    except OverflowError:  # an int beyond the range of floats
-        return False
 
 
 def changed(before: list[Wire], after: Iterable[Wire]) -> list[Any]:

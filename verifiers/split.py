@@ -14,6 +14,7 @@ from ..core.protocols import Candidate, Environment, Process
 from ..core.types import Python, Semantics, Task, Verdict
 from .answers import check_file, opened
 from .conversation import Conversation, Ended, Message, Unusable
+from .counting import counting
 from .guest_code import program
 from .split_plan import Plan, plan
 
@@ -87,7 +88,7 @@ class Split:
         test = self.test(candidate.task) if callable(self.test) else self.test
         entry = self.entry(candidate.task) if callable(self.entry) else self.entry
         planned = _plan(test, entry, self.module)
-        config = {"test": test, "entry": entry, "module": self.module, "style": planned.style}
+        config = {**counting(test), "entry": entry, "module": self.module, "style": planned.style}
         async with together(opened(candidate, self.file), candidate.open(None)) as ((environment, path), bench):
             server = program("plain", "guest_link", "guest_peer", "guest_candidate", args=(path, "objects"))
             judge = program("plain", "guest_link", "guest_peer", "guest_judge")

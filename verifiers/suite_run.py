@@ -18,6 +18,8 @@ _MESSAGE_LIMIT_BYTES = 4 << 20
 _OUTPUT_LIMIT_BYTES = 16 << 20
 _PROBES = 4
 """Kinds of tests that must fail."""
+_PLAINLY = 0
+"""The kind that fails without any help."""
 _PROBE_SHARE = 0.1
 _SLACK_SECONDS = 0.5
 _ENV = {"PYTHONDONTWRITEBYTECODE": "1"}
@@ -97,49 +99,52 @@ class _Watcher:
         self.expected = set[str]()
         self.random = secrets.SystemRandom()
         self.running: str | None = None
-        self.probing = False
+        self.probing = 0
+        self.over = False
         self.began = 0.0
 
     async def follow(self) -> None:
         """Follow a run from its collection to its end."""
-        probe_at: set[int] = set()
         while True:
             match await self.talk.receive():
                 case {"collected": names, "errors": errors, "deselected": deselected}:
                     self.run.collected = _texts(names)
                     self.run.broken, self.run.deselected = _texts(errors), _texts(deselected)
                     self.expected = {*self.run.collected, *self.run.broken}
-                    probe_at = self._places(len(self.run.collected))
                     await self.talk.send({})
                 case {"begin": (str() | None) as name, "done": done} if not self.probing:
                     self._take(done)
-                    order = self._begin(name, probe_at)
-                    await self.talk.send(order)
+                    await self.talk.send(self._begin(name))
                 case {"probe": str(how)} if self.probing:
-                    self.probing = False
+                    self.probing -= 1
                     self.run.probes.append(how)
                     await self.talk.send({})
-                case {"end": int(status), "problems": problems}:
+                case {"end": int(status), "problems": problems, "done": done} if not self.probing:
+                    if not self.over:
+                        self._take(done)  # stopped early, as after a failure that is to be the last
+                        self.run.doubts += ["it ended well before its last test"] if status == 0 else []
                     self.run.status = status
                     self.run.doubts += _texts(problems)[:3]
                     return
                 case _:
                     raise Unusable("it sent something that is no message")
 
-    def _places(self, count: int) -> set[int]:
-        """Return before which tests one is run that must fail: always before the last, else by chance."""
-        if not self.probe or not count:
-            return set()
-        return {count - 1} | {index for index in range(count) if self.random.random() < _PROBE_SHARE}
-
-    def _begin(self, name: str | None, probe_at: set[int]) -> Message:
+    def _begin(self, name: str | None) -> Message:
+        """Let a test begin, or the end of the run; say which tests that must fail come first."""
         if name is not None and (name not in self.expected or name in self.run.outcomes):
             raise Unusable(f"it runs {name!r}, which was not collected or ran before")
-        self.running, self.began = name, monotonic()
-        if name is None or len(self.run.outcomes) not in probe_at:
-            return {}
-        self.probing = True
-        return {"kind": self.random.randrange(_PROBES), "name": f"test_{secrets.token_hex(3)}"}
+        self.running, self.began, self.over = name, monotonic(), name is None
+        kinds = self._probes(name) if self.probe else []
+        self.probing = len(kinds)
+        return {"probes": [[kind, f"test_{secrets.token_hex(3)}"] for kind in kinds]}
+
+    def _probes(self, name: str | None) -> list[int]:
+        """Return the kinds of tests that are run now and must fail: all before the last test, one after it, else by chance."""
+        if name is None:
+            return [_PLAINLY]
+        if name in self.run.collected[-1:]:
+            return self.random.sample(range(_PROBES), _PROBES)
+        return [self.random.randrange(_PROBES)] if self.random.random() < _PROBE_SHARE else []
 
     def _take(self, done: Any) -> None:
         if self.running is None and done is None:
@@ -157,7 +162,8 @@ class _Watcher:
 
 
 def _texts(items: Any) -> list[str]:
-    rows: list[Any] = items if isinstance(items, list) else [None]
-    if not all(isinstance(row, str) for row in rows):
-        raise Unusable("it sent something that is no message")
-    return rows
+    match items:
+        case [*rows] if all(isinstance(row, str) for row in rows):
+            return [str(row) for row in rows]
+        case _:
+            raise Unusable("it sent something that is no message")

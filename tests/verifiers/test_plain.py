@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from branchwise.verifiers.plain import NotPlainError, canonical, close, dump, load, update
+from branchwise.verifiers.compare import canonical, close
+from branchwise.verifiers.plain import NotPlainError, dump, load, update
 
 SCALARS = (
     st.none()

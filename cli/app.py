@@ -236,7 +236,9 @@ class _Stopper:
 
 def _budget(**limits: Any) -> Budget:
     try:
-        return Budget(**{name: value for name, value in limits.items() if value is not None})
+        # None says that nothing was given, except where it takes a default limit away.
+        given = {name: value for name, value in limits.items() if value is not None or name == "snapshot_bytes"}
+        return Budget(**given)
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(f"budget {first['loc'][0]}={first['input']!r}: {first['msg'].lower()}") from error

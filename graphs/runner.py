@@ -178,7 +178,7 @@ class LocalRunner:
             run_id=new_run_id(),
             agent=agent.name,
             task=task.model_dump(mode="json"),
-            budget=budget.model_dump(mode="json", exclude_none=True),
+            budget=budget.model_dump(mode="json", exclude_defaults=True),
             seed=seed,
             strategy=repr(strategy.fresh(seed)),
             model=agent.model if isinstance(agent.model, str) else agent.model.name,
@@ -207,7 +207,7 @@ class LocalRunner:
                 f"with {strategy!r}: resume it with the same definition"
             )
         if budget is not None:
-            record.budget = budget.model_dump(mode="json", exclude_none=True)
+            record.budget = budget.model_dump(mode="json", exclude_defaults=True)
         return await self._go(agent, strategy, run, record, listener=listener, started=started)
 
     async def _go(

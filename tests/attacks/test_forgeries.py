@@ -37,7 +37,6 @@ KNOWN = {
     "lying-class",
     "metaclass-equal",
     "mock-any",
-    "patched-own-result",
     "read-the-callers",
     "read-the-tests",
     "taken-over-run",

@@ -129,6 +129,8 @@ class _Reader(ast.NodeVisitor):
         if node.module and not node.level:
             for alias in node.names:
                 self.imports[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+                if (node.module, alias.name) == ("unittest.mock", "ANY"):
+                    self.note("always-equal", node)
             self._imported(node.module, node)
 
     def _imported(self, module: str, node: ast.AST) -> None:
@@ -222,6 +224,8 @@ class _Reader(ast.NodeVisitor):
     def visit_Attribute(self, node: ast.Attribute) -> None:
         if node.attr in _FRAME_PARTS:
             self.note("introspection", node)
+        if self.full_name(node) in {"unittest.mock.ANY", "mock.ANY"}:
+            self.note("always-equal", node)
         self.generic_visit(node)
 
     def visit_Compare(self, node: ast.Compare) -> None:

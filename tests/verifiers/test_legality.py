@@ -36,6 +36,8 @@ TESTS = ["tests/test_maths.py", "tests/expected.json"]
         ("introspection", "def f(e):\n    return e.__traceback__.tb_frame"),
         ("always-equal", "class A:\n    def __eq__(self, other):\n        return True"),
         ("always-equal", "class A(int):\n    __eq__ = lambda self, other: True"),
+        ("always-equal", "from unittest.mock import ANY"),
+        ("always-equal", "import unittest.mock as m\nx = m.ANY"),
         ("test-detection", "import os\nif os.environ.get('PYTEST_CURRENT_TEST'): pass"),
         ("test-detection", "import sys\nTESTED = 'pytest' in sys.modules"),
         ("expected-values", "VALUES = open('tests/expected.json').read()"),

@@ -8,8 +8,7 @@ import re
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import IO
@@ -20,6 +19,7 @@ from ..core.errors import SandboxStartFailed, UsageError
 from .docker_engine import ENGINE_ERRORS, DockerEngine, advice, reason_of
 from .owner import LABEL
 from .progress import say
+from .recipe import Recipe
 
 BUILT = "branchwise/build"
 STEP_LABEL = "branchwise.step"
@@ -28,16 +28,6 @@ _RECIPE = 1
 _DOCKERFILE = ".branchwise.Dockerfile"
 _LAST_LINES = 12
 _BUILD_SECONDS = 3600
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What `docker build` would be told."""
-
-    context: Path
-    dockerfile: Path
-    arguments: Mapping[str, str] = field(default_factory=dict[str, str])
-    target: str | None = None
 
 
 def ensure_built(engine: DockerEngine, recipe: Recipe, run_id: str) -> str:

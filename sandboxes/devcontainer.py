@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..core.errors import UsageError
-from .build import Recipe
+from .recipe import Recipe
 
 _log = logging.getLogger(__name__)
 
@@ -143,7 +143,8 @@ def _lines(path: Path, key: str, value: Any) -> list[str]:
     if isinstance(value, str):
         return [value]
     if isinstance(value, list):
-        return [shlex.join(str(word) for word in cast("list[Any]", value))]
+        words: list[Any] = value
+        return [shlex.join(map(str, words))]
     if isinstance(value, dict):
         return [line for inner in cast("dict[str, Any]", value).values() for line in _lines(path, key, inner)]
     raise UsageError(f"{str(path)!r}: {key!r} must be a text, a list or an object, not {value!r}")

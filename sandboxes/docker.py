@@ -15,10 +15,10 @@ from .devcontainer import find_devcontainer, read_devcontainer
 from .environment import WorkerSandboxes
 from .launch import SandboxLimits, open_supply
 from .mounts import Mount
+from .recipe import Recipe
 from .service import Service, check_names
 
 if TYPE_CHECKING:
-    from .build import Recipe
     from .docker_engine import DockerEngine
     from .egress import Egress
 
@@ -151,7 +151,7 @@ class Docker(SandboxLimits):
             if given.commands:
                 commands, files = [*given.commands, *commands], [given.project, *files]
         elif path is not None:
-            recipe = _recipe(path)
+            recipe = Recipe(path.parent, path)
         if recipe is not None:
             from .build import ensure_built
 
@@ -163,12 +163,6 @@ class Docker(SandboxLimits):
             work = SetUp(commands, files, environment, cpus=self.cpus)
             image = await ensure_set_up(engine, image, work, egress=egress, run_id=run_id, runtime=self.runtime)
         return image, environment
-
-
-def _recipe(dockerfile: Path) -> Recipe:
-    from .build import Recipe
-
-    return Recipe(dockerfile.parent, dockerfile)
 
 
 def _build_file(build: Path) -> Path:

@@ -16,12 +16,13 @@ import pytest
 
 from branchwise.core.errors import SandboxStartFailed, UsageError
 from branchwise.sandboxes import Docker, Mount
-from branchwise.sandboxes.build import BUILT, STEP_LABEL, Recipe, ensure_built, labelled, pack_context
+from branchwise.sandboxes.build import BUILT, STEP_LABEL, ensure_built, labelled, pack_context
 from branchwise.sandboxes.devcontainer import read_devcontainer
 from branchwise.sandboxes.docker_engine import DockerEngine
 from branchwise.sandboxes.image import ensure_base_image
 from branchwise.sandboxes.image_setup import SET_UP
 from branchwise.sandboxes.owner import LABEL
+from branchwise.sandboxes.recipe import Recipe
 
 SMALL = Docker(memory_mb=256, workspace_mb=48, scratch_mb=16, max_idle=0)
 

@@ -5,9 +5,9 @@ memory that all living ones may come to use still fits, and lets the run that ha
 Idle sandboxes of one run make room for those that another run waits for; a run that has more than its part gives
 sandboxes back to the machine, one by one as it is done with them, while others wait. What is lent is never taken away.
 
-A task may hold one sandbox while it waits for another, and so may all tasks at once. Where nothing has moved for a while,
-one more starts if the machine has the memory for it at that moment: the bound is against running out of memory, and
-waiting for each other would last for ever.
+A task may hold one sandbox while it waits for another, and so may all tasks of a run. Where none of a run's sandboxes has
+come back for a while, one more starts for it if the machine has the memory at that moment: the bound is against running
+out of memory, and waiting for each other would last for ever.
 """
 
 from __future__ import annotations
@@ -83,6 +83,8 @@ class Share:
     """Sandboxes that exist or are being started."""
     leaving: int = field(default=0, init=False)
     """Those of them that are on their way out to make room for others."""
+    moved: float = field(default_factory=time.monotonic, init=False)
+    """When one of them last came back, ended or was allowed to start."""
 
     @property
     def live_bytes(self) -> int:
@@ -143,7 +145,6 @@ class Governor:
         self._waiting: list[_Waiter] = []
         self._orders = itertools.count()
         self._starting = 0
-        self._moved = time.monotonic()
 
     def join(self, size_bytes: int, shed: Callable[[], None]) -> Share:
         """Return the part of a new run whose sandboxes use at most `size_bytes` each."""
@@ -186,9 +187,9 @@ class Governor:
     def _press(self, waiter: _Waiter, *, waited_seconds: float) -> None:
         """Let the first who waits go beyond the bound where nothing moves and the memory is there."""
         with self._lock:
-            still_seconds = time.monotonic() - self._moved
+            still_seconds = time.monotonic() - waiter.share.moved
             stuck = not waiter.granted and still_seconds > _PATIENCE_SECONDS
-            if stuck and waiter is self._first() and self._is_there(waiter.share.size_bytes):
+            if stuck and self._is_there(waiter.share.size_bytes):
                 _log.info("one more sandbox than %d MiB of memory allow, for nothing moves", self.capacity_bytes >> 20)
                 self._grant(waiter)
             given_up = not waiter.granted and min(still_seconds, waited_seconds) > _GIVE_UP_SECONDS
@@ -209,7 +210,7 @@ class Governor:
         with self._lock:
             share.live -= 1
             share.leaving = max(0, share.leaving - 1)
-            self._moved = time.monotonic()
+            share.moved = time.monotonic()
         self._settle()
 
     def keeps(self, share: Share) -> None:
@@ -226,6 +227,7 @@ class Governor:
     def owes(self, share: Share) -> bool:
         """Whether `share` has to give a sandbox back now; counts it as leaving if so."""
         with self._lock:
+            share.moved = time.monotonic()
             first = self._first()
             if first is None or first.share is share or self._fits(first.share.size_bytes) or self._enough_leaves():
                 return False
@@ -256,7 +258,7 @@ class Governor:
         waiter.granted = True
         waiter.share.live += 1
         self._starting += 1
-        self._moved = time.monotonic()
+        waiter.share.moved = time.monotonic()
         return waiter.loop, waiter.wake
 
     def _first(self) -> _Waiter | None:

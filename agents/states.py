@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any, cast
 
 from ..core.budget import Bill, Ledger
-from ..core.errors import SandboxError
+from ..core.errors import BudgetExceeded, SandboxError
 from ..core.protocols import Environment, Process, Sandboxes
 from ..core.types import Command, ExecResult, Node, StateCost, StatesReport, Usage
 from .acting import Actor
@@ -167,22 +167,41 @@ class Paid:
     async def start(
         self, command: Command, *, timeout_seconds: float = 60.0, **options: Any
     ) -> AsyncGenerator[Process]:
-        """Run a program and talk to it, for at most what is left of the budget's `sandbox_seconds`."""
+        """Run a program and talk to it, for at most half of what is left of the budget's `sandbox_seconds`.
+
+        The other half is for a second program that it may talk to, such as a judge and what it judges.
+        """
         async with (
-            self._running(timeout_seconds) as allowed,
+            self._running(timeout_seconds, share=0.5) as allowed,
             self._inner.start(command, timeout_seconds=allowed, **options) as process,
         ):
             yield process
 
     @asynccontextmanager
-    async def _running(self, timeout_seconds: float) -> AsyncGenerator[float]:
+    async def _running(self, timeout_seconds: float, *, share: float = 1.0) -> AsyncGenerator[float]:
         left = self._ledger.left("sandbox_seconds")
-        allowed = timeout_seconds if left is None else min(timeout_seconds, max(left, 0.01))
+        if left is None:
+            allowed = timeout_seconds
+        elif not self._bill.running:
+            allowed = min(timeout_seconds, max(share * left, 0.01))
+        else:
+            # The same work item holds a part already, and may not give it back before this program has run: waiting for it
+            # could be waiting for ever. What nobody holds has to do, and where that is nothing the reservation fails.
+            allowed = min(timeout_seconds, left)
+            if allowed < _LEAST_SECONDS:
+                raise BudgetExceeded(
+                    "sandbox_seconds",
+                    allowed=self._ledger.budget.sandbox_seconds or 0.0,
+                    spent=self._ledger.spent.sandbox_seconds,
+                    asked=_LEAST_SECONDS,
+                )
         with await self._ledger.reserve(Usage(sandbox_seconds=allowed)) as held:
+            self._bill.running += 1
             began = monotonic()
             try:
                 yield allowed
             finally:
+                self._bill.running -= 1
                 # Never more than was held: what the worker needs on top of the program is not the program's.
                 held.actual = Usage(sandbox_seconds=min(allowed, monotonic() - began))
                 self._bill.add(held.actual)

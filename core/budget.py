@@ -39,6 +39,8 @@ class Bill:
     """What one work item has cost so far, kept up while it runs so that one that is cancelled or fails is charged too."""
 
     usage: Usage = NO_USAGE
+    running: int = 0
+    """Programs of it that hold a part of the budget at this moment."""
 
     def add(self, usage: Usage) -> None:
         """Add a finished part."""

@@ -87,7 +87,9 @@ def read_archive(
         raise UsageError(f"the archive {str(source)!r} is refused: {error}") from error
     except _BROKEN as error:
         reason = str(error) or type(error).__name__
-        raise UsageError(f"{str(source)!r} cannot be read as a tar or zip archive: {reason}; give a folder or an archive") from error
+        raise UsageError(
+            f"{str(source)!r} cannot be read as a tar or zip archive: {reason}; give a folder or an archive"
+        ) from error
 
 
 def _decompressed(file: IO[bytes], start: bytes) -> IO[bytes]:

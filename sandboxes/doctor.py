@@ -209,7 +209,9 @@ async def _forks(name: str, supply: WorkerSandboxes) -> Check:
     words = f"copied file by file, {took:.0f} ms for 20 files"
     if name.startswith("bubblewrap"):
         return Check(f"{name}: forks", "ok", words)  # nothing can be done about it
-    remedy = "kernels from 5.11 on that allow user namespaces make forks copy on write; without that they work all the same"
+    remedy = (
+        "kernels from 5.11 on that allow user namespaces make forks copy on write; without that they work all the same"
+    )
     return Check(f"{name}: forks", "warn", words, remedy)
 
 

@@ -8,5 +8,6 @@ from .mounts import Mount
 from .network import Allow
 from .service import Service
 from .store import Store
+from .unprotected import Unprotected
 
-__all__ = ["Allow", "Auto", "Docker", "Local", "Mount", "Service", "Store", "write_tree"]
+__all__ = ["Allow", "Auto", "Docker", "Local", "Mount", "Service", "Store", "Unprotected", "write_tree"]

@@ -74,7 +74,7 @@ class Door:
     prelude = handover(f"d=socket.socket(socket.AF_UNIX);d.connect('{DOOR_FOLDER}/{_DOOR}')")
 
     def __init__(self) -> None:
-        self._place = _place()
+        self._place = own_place()
         try:
             self.folder = self._place / "in"
             self.folder.mkdir()
@@ -244,7 +244,8 @@ def _home() -> Path:
     return home
 
 
-def _place() -> Path:
+def own_place() -> Path:
+    """Return a new folder for this process; once it is dead `reap_doors` removes it."""
     place = _home() / f"{Owner.current()}:{secrets.token_hex(4)}".replace(":", "_")
     place.mkdir(mode=0o700)
     return place

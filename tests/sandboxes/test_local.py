@@ -28,7 +28,7 @@ def workers(run_id: str) -> list[int]:
             command = (folder / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if b'"run": "%b"' % run_id.encode() in command:
+        if b"branchwise-run=%b\0" % run_id.encode() in command:
             found.append(int(folder.name))
     return found
 
@@ -151,3 +151,18 @@ async def test_auto_with_neither_kind_refuses(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SandboxStartFailed, match=r"no sandbox can run here.*none\.sock.*bubblewrap is not installed"):
         await Auto().start("test-neither", tmp_path)
+
+
+async def test_auto_without_any_sandbox_when_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only who says so gets work spaces without isolation, and reads that there is none."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    supply = await Auto(or_unprotected=True).start("test-none", tmp_path / "store")
+    assert supply.isolation.startswith("NONE: programs run as you")
+    assert "may do anything that you may do" in caplog.text
+    environment = await supply.open()
+    assert (await environment.exec(["/bin/echo", "works"])).stdout == "works\n"
+    await environment.close()
+    await supply.aclose()

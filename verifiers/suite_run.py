@@ -67,14 +67,14 @@ async def run_suite(
         SandboxLost: the sandbox died.
     """
     run = SuiteRun()
-    driver = program("guest_link", "guest_suite")
+    driver = program("guest_link", "guest_watch", f"guest_{command.runner}")
     async with environment.start(
         driver, timeout_seconds=timeout_seconds, env=_ENV, output_limit_bytes=_OUTPUT_LIMIT_BYTES
     ) as process:
         talk = Conversation(process, limit_bytes=_MESSAGE_LIMIT_BYTES)
         began = monotonic()
         try:
-            await talk.send({"runner": command.runner, "args": list(command.args), "files": dict(files)})
+            await talk.send({"args": list(command.args), "files": dict(files)})
             await _Watcher(run, talk, probe=probe).follow()
         except Ended:
             run.stopped = "the test run ended before its end"

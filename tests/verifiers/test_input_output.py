@@ -57,7 +57,7 @@ async def test_shown_cases_are_told(empty: Bench) -> None:
         ("def f(x):\n    return object()\n", "no plain data"),
         ("def f(x):\n    return 'x' * (1 << 22)\n", "more than 1 MiB"),
         ("def f(x):\n    return True\n", "wrong value"),
-        ("import os\ndef f(x):\n    os.fork()\n    return 1\n", "not asked"),
+        ("import os\ndef f(x):\n    if os.fork():\n        os.wait()\n    return 1\n", "not asked"),
         ("import sys\nsys.setrecursionlimit(10**6)\ndef f(x):\n    return f(x)\n", ""),
     ],
     ids=["loop", "exit", "syntax", "missing", "object", "flood", "type", "fork", "recursion"],

@@ -175,16 +175,19 @@ class DockerEngine:
         attached.close()
         return stream
 
-    def run_inside(self, number: str, command: list[str], *, patient: bool = False) -> tuple[int, str]:
+    def run_inside(
+        self, number: str, command: list[str], *, env: Mapping[str, str] | None = None, patient: bool = False
+    ) -> tuple[int, str]:
         """Run a program in a running container; return its exit status and what it said.
 
         Args:
             number: the container's id.
             command: program and arguments.
+            env: its environment variables, beside the container's.
             patient: whether it may be silent for minutes; the container's end then ends it.
         """
         api = self._patient_api() if patient else self.api
-        made = api.exec_create(number, command)
+        made = api.exec_create(number, command, environment=dict(env or {}))
         output: bytes = api.exec_start(made["Id"])
         status = api.exec_inspect(made["Id"])["ExitCode"]
         return (1 if status is None else int(status)), output.decode("utf-8", "replace")

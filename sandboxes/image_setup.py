@@ -28,7 +28,7 @@ from .owner import LABEL
 from .progress import say
 
 SET_UP = "branchwise/setup"
-_RECIPE = 1
+_RECIPE = 2
 _FOLDER = "/workspace"
 _MEMORY_BYTES = 4 << 30
 _TMP_BYTES = 2 << 30
@@ -111,6 +111,8 @@ async def _make(
     runtime: str | None,
 ) -> None:
     begun = time.monotonic()
+    # Not the container's: its variables would become the image's.
+    env = {**(proxy_environment() if egress is not None else {}), **work.environment}
     say(f"setting up the sandbox image: {len(work.commands)} commands (once, until they or their files change)")
     async with _container(engine, image, work, egress=egress, run_id=run_id, runtime=runtime) as container:
         try:
@@ -118,10 +120,10 @@ async def _make(
             await asyncio.to_thread(engine.api.put_archive, container.number, _FOLDER, archive)
             for index, command in enumerate(work.commands, 1):
                 say(f"  {index}/{len(work.commands)}: {command}")
-                await _run(engine, container, command)
+                await _run(engine, container, command, env)
             await asyncio.to_thread(engine.run_inside, container.number, _python(_SWEEP))
             repository, _, tag = name.partition(":")
-            changes = [f"LABEL {LABEL}=image", "ENTRYPOINT []", 'CMD ["python3"]', "WORKDIR /"]
+            changes = [f"LABEL {LABEL}=image", 'ENTRYPOINT ["python3"]', "CMD []", "WORKDIR /"]
             await asyncio.to_thread(
                 engine.api.commit, container.number, repository, tag, pause=False, changes="\n".join(changes)
             )
@@ -152,7 +154,6 @@ async def _container(
             runtime=runtime,
             role="setup",
             mounts=[door.mount] if door is not None else [],
-            environment={**(proxy_environment() if door is not None else {}), **work.environment},
             capabilities=_CAPABILITIES,
             read_only=False,
         )
@@ -165,7 +166,7 @@ async def _container(
         yield container
 
 
-async def _run(engine: DockerEngine, container: ContainerTransport, command: str) -> None:
+async def _run(engine: DockerEngine, container: ContainerTransport, command: str, env: Mapping[str, str]) -> None:
     """Run one command to its end.
 
     Raises:
@@ -174,7 +175,7 @@ async def _run(engine: DockerEngine, container: ContainerTransport, command: str
     shell = ["/bin/sh", "-c", f"cd {_FOLDER} && {{ {command}\n}}"]
     try:
         async with asyncio.timeout(_COMMAND_SECONDS):
-            status, said = await asyncio.to_thread(engine.run_inside, container.number, shell, patient=True)
+            status, said = await asyncio.to_thread(engine.run_inside, container.number, shell, env=env, patient=True)
     except TimeoutError:
         raise SandboxStartFailed(f"the set-up command {command!r} took more than {_COMMAND_SECONDS:g} s") from None
     if status != 0:

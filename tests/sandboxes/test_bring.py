@@ -276,6 +276,10 @@ async def test_set_up_runs_once(engine: DockerEngine, tmp_path: Path, caplog: py
         == "a\ntool\n0\nred\ndrwxrwxrwt\n"
     )
     made = names(engine)
+    kept = engine.image(next(name for name in made if name.startswith(SET_UP)))["Config"]
+    assert not [line for line in kept["Env"] if line.startswith("COLOUR")]
+    assert kept["Entrypoint"] == ["python3"]
+    assert kept["Labels"][LABEL] == "image"
     assert "1/2: cat deep/list" in caplog.text
     caplog.clear()
     assert "red" in await ask(spec, "cat /etc/list", tmp_path / "s")

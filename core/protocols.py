@@ -192,6 +192,19 @@ class Environment(Protocol):
         """
         ...
 
+    async def cell(self, code: str, *, timeout_seconds: float = 60.0, output_limit_bytes: int = 1 << 20) -> ExecResult:
+        """Run Python code in the environment's session, where the names of earlier cells are still there.
+
+        The value of a last expression is shown. The session is part of the state: `snapshot`, `restore` and `fork` take it
+        along, forked where the sandbox can, else by running its cells again; where that gives other output, the next
+        cell's `stderr` says so. Processes that a cell starts end with it, threads stay. A cell that ends its process, or
+        takes too long, has never been.
+
+        Raises:
+            SandboxLost: the sandbox died.
+        """
+        ...
+
     async def read(self, path: str, *, limit_bytes: int = 1 << 24) -> bytes:
         """Return a file's content.
 

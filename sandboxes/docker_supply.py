@@ -15,7 +15,7 @@ from .egress import Egress
 from .gate import Door, open_gate, proxy_environment, reap_doors
 from .governor import Governor
 from .guest import Guest
-from .launch import GUEST_UID, SCRATCH, SHARED_MEMORY, WORKSPACE, start_guest, worker_command
+from .launch import GUEST_UID, SCRATCH, SHARED_MEMORY, WORKSPACE, WorkerSettings, start_guest, worker_command
 from .pod import Pod
 
 if TYPE_CHECKING:
@@ -97,7 +97,8 @@ class DockerSupply:
         try:
             transport = await self._start(door)
             place = f"the image {self._image!r}"
-            guest = await start_guest(transport, workspace_bytes=self._wanted.workspace_bytes, place=place)
+            told = self._told()
+            guest = await start_guest(transport, told, workspace_bytes=self._wanted.workspace_bytes, place=place)
             guest.single_use = bool(self._wanted.services)
             if door is not None and self._egress is not None:
                 await open_gate(door, self._egress, guest, transport)
@@ -122,25 +123,14 @@ class DockerSupply:
     def _settings(self, door: Door | None, pod: Pod | None) -> ContainerSettings:
         wanted = self._wanted
         options = f"rw,nosuid,nodev,exec,mode=1777,nr_inodes={wanted.inodes}"
-        # Volumes of the image would outlive a change of state: they become scratch space.
-        mounted = {mount.target for mount in wanted.mounts}
-        volumes = [path for path in self._volumes if path != WORKSPACE and path not in mounted]
-        scratch = [SCRATCH, SHARED_MEMORY, *volumes]
         return ContainerSettings(
             image=self._image,
-            command=worker_command(
-                self._run_id,
-                [*scratch, _QUEUES],
-                guest=GUEST_UID,
-                branches=self._branches() if pod is None else None,
-                env=self._environment,
-                prelude=door.prelude if door is not None else "",
-            ),
+            command=worker_command(self._run_id, prelude=door.prelude if door is not None else ""),
             memory_bytes=wanted.memory_mb << 20,
             cpus=wanted.cpus,
             pids=wanted.pids,
             tmpfs={
-                **dict.fromkeys(scratch, f"{options},size={wanted.scratch_bytes}"),
+                **dict.fromkeys(self._scratch(), f"{options},size={wanted.scratch_bytes}"),
                 WORKSPACE: f"{options},size={wanted.workspace_bytes}",
             },
             file_bytes=wanted.workspace_bytes,
@@ -148,6 +138,21 @@ class DockerSupply:
             mounts=[*(mount.settings() for mount in wanted.mounts), *([door.mount] if door is not None else [])],
             holder=pod.number if pod is not None else None,
         )
+
+    def _told(self) -> WorkerSettings:
+        """Return what the worker is told."""
+        return WorkerSettings(
+            scratch=[*self._scratch(), _QUEUES],
+            guest=GUEST_UID,
+            branches={} if self._wanted.services else self._branches(),
+            env=self._environment,
+        )
+
+    def _scratch(self) -> list[str]:
+        """Return the folders of scratch space. Volumes of the image would outlive a change of state: they are such too."""
+        mounted = {mount.target for mount in self._wanted.mounts}
+        volumes = [path for path in self._volumes if path != WORKSPACE and path not in mounted]
+        return [SCRATCH, SHARED_MEMORY, *volumes]
 
     def _branches(self) -> dict[str, int]:
         """Return the limits of the work spaces that live side by side in one container."""

@@ -12,7 +12,9 @@ from ..core.protocols import Capability, Process
 from ..core.types import Command, ExecResult, StateCost
 from .governor import Governor
 from .guest import Guest
+from .history import visible
 from .manifest import printable
+from .notebook import NoSession, Notebook
 from .pool import Pool
 from .secret import CleanProcess, Secrets
 from .store import Store
@@ -90,6 +92,24 @@ class WorkerEnvironment:
         ) as process:
             yield CleanProcess(process, secrets) if secrets else process
 
+    async def cell(self, code: str, *, timeout_seconds: float = 60.0, output_limit_bytes: int = 1 << 20) -> ExecResult:
+        try:
+            return await self._cell(code, timeout_seconds, output_limit_bytes)
+        except NoSession:
+            await self._move(await self.snapshot())
+            return await self._cell(code, timeout_seconds, output_limit_bytes)
+
+    async def _cell(self, code: str, timeout_seconds: float, output_limit_bytes: int) -> ExecResult:
+        notebook = Notebook(await self._live(), self._supply.store, self._supply.secrets)
+        return await notebook.run(code, timeout_seconds=timeout_seconds, output_limit_bytes=output_limit_bytes)
+
+    async def _move(self, ref: str) -> None:
+        """Go on in another sandbox, in the state `ref`."""
+        space, self._space = await self._live(), None
+        await self._supply.discard(space)
+        self._space = await self._supply.place(ref)
+        self._space.cost += space.cost
+
     async def read(self, path: str, *, limit_bytes: int = 1 << 24) -> bytes:
         return self._supply.secrets.redact(await (await self._live()).read(path, limit_bytes=limit_bytes))
 
@@ -106,7 +126,7 @@ class WorkerEnvironment:
 
     async def list(self) -> list[str]:
         manifest = await (await self._live()).manifest(self._supply.store)
-        return sorted(printable(path) for path, entry in manifest.items() if entry.kind != "d")
+        return sorted(printable(path) for path, entry in visible(manifest).items() if entry.kind != "d")
 
     async def snapshot(self) -> str:
         return await (await self._live()).save(self._supply.store, self._supply.secrets)
@@ -121,11 +141,7 @@ class WorkerEnvironment:
                 pass  # the guest has made something that cannot be cleared away
             else:
                 return
-        # A fresh sandbox can be given the state.
-        self._space = None
-        await self._supply.discard(space)
-        self._space = await self._supply.place(ref)
-        self._space.cost += space.cost
+        await self._move(ref)  # a fresh sandbox can be given the state
 
     async def fork(self) -> WorkerEnvironment:
         space = await self._live()

@@ -112,12 +112,13 @@ class Guest:
         timeout_seconds: float,
         number: int | None = None,
         listener: Listener | None = None,
+        op: str = "exec",
     ) -> tuple[dict[str, Any], bytes]:
         """Run a program, its turn being there; where the caller is cancelled, kill it and wait until it is gone."""
         number = self._channel.new_id() if number is None else number
         try:
             reply, output = await self._channel.request(
-                "exec", fields, stdin, timeout_seconds=timeout_seconds, request_id=number, listener=listener
+                op, fields, stdin, timeout_seconds=timeout_seconds, request_id=number, listener=listener
             )
         except asyncio.CancelledError:
             await finish(self._cancel(number))

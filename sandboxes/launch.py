@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Self
@@ -35,7 +36,9 @@ _BOOTSTRAP = (
     "exec(compile(b[:-1],'worker','exec'))"
 )
 """Reads a program from standard input, up to a NUL, and becomes it: nothing has to be mounted or installed."""
-_MODULES = ("frames", "kernel", "files", "branches", "python", "nursery", "programs", "worker")
+_MODULES = (
+    "frames", "kernel", "files", "branches", "python", "session", "nursery", "programs", "sessions", "worker"
+)  # fmt: skip
 """The worker's modules, each after those that it imports."""
 _LOADER = """import sys, types
 package = sys.modules["inside"] = types.ModuleType("inside")
@@ -45,7 +48,7 @@ for name, text in SOURCES:
     module.__package__ = "inside"
     setattr(package, name, module)
     exec(compile(text, "inside/" + name + ".py", "exec"), vars(module))
-module.main()
+module.main(SETTINGS)
 """
 
 
@@ -89,61 +92,68 @@ class SandboxLimits(Grants):
         return self.scratch_mb << 20
 
 
-def worker_command(
-    run_id: str,
-    scratch: Sequence[str],
-    *,
-    guest: int | None,
-    limits: Mapping[str, int] | None = None,
-    branches: Mapping[str, int] | None = None,
-    env: Mapping[str, str] | None = None,
-    prelude: str = "",
-) -> list[str]:
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker is told before it serves. It goes over the stream: a list of processes shows nothing of it."""
+
+    scratch: Sequence[str]
+    """Folders that are emptied with every change of state."""
+    guest: int | None
+    """Uid of the guest's programs; None where the worker has that uid itself."""
+    limits: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Resource limits of the guest's programs by their names in `resource`, without "RLIMIT_"."""
+    branches: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Limits of work spaces that live side by side; empty where the worker shall not try to have several."""
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Further environment variables of the guest's programs."""
+
+    def as_json(self) -> str:
+        """Return what the worker reads."""
+        environment = {
+            "HOME": SCRATCH,
+            "TMPDIR": SCRATCH,
+            "USER": "guest",
+            "LOGNAME": "guest",
+            "LANG": "C.UTF-8",
+            # A .pyc is matched to its source by size and by seconds: a file that is changed and run twice within a
+            # second, as a search does, would run as what it was before.
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "BRANCHWISE_SANDBOX": "1",
+            **self.env,
+        }
+        # A worker that is not the guest's equal may mount: its guests get a filter of their own, whether it does or not.
+        filters = {} if self.guest is None else {name: text.hex() for name, text in programs().items()}
+        return json.dumps(
+            {
+                "root": WORKSPACE,
+                "scratch": list(self.scratch),
+                "guest": self.guest,
+                "limits": dict(self.limits),
+                "branches": dict(self.branches),
+                "env": environment,
+                "filters": filters,
+            }
+        )
+
+
+def worker_command(run_id: str, *, prelude: str = "") -> list[str]:
     """Return the command that becomes a worker once `start_guest` has sent it its program.
 
     Args:
         run_id: shown in lists of processes, so that a sandbox can be told from another run's.
-        scratch: folders that are emptied with every change of state.
-        guest: uid of the guest's programs; None where the worker has that uid itself.
-        limits: resource limits of the guest's programs by their names in `resource`, without "RLIMIT_".
-        branches: limits of the work spaces that live side by side, where the worker shall try to have several; its guest
-            is then put under a system-call filter of its own, since the worker may mount.
-        env: further environment variables of the guest's programs.
         prelude: Python text that runs before anything is received.
     """
-    environment = {
-        "HOME": SCRATCH,
-        "TMPDIR": SCRATCH,
-        "USER": "guest",
-        "LOGNAME": "guest",
-        "LANG": "C.UTF-8",
-        # A .pyc is matched to its source by size and by seconds: a file that is changed and run twice within a second,
-        # as a search does, would run as what it was before.
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "BRANCHWISE_SANDBOX": "1",
-        **(env or {}),
-    }
-    settings = {
-        "run": run_id,
-        "root": WORKSPACE,
-        "scratch": list(scratch),
-        "guest": guest,
-        "limits": dict(limits or {}),
-        "env": environment,
-        "branches": dict(branches or {}),
-        "filters": {name: text.hex() for name, text in programs().items()} if branches else {},
-    }
-    return ["python3", "-I", "-S", "-X", "utf8", "-c", prelude + _BOOTSTRAP, json.dumps(settings)]
+    return ["python3", "-I", "-S", "-X", "utf8", "-c", prelude + _BOOTSTRAP, f"branchwise-run={run_id}"]
 
 
-def worker_program() -> bytes:
-    """Return the program that becomes the worker: its modules as text, and what makes modules of them."""
+def worker_program(settings: WorkerSettings) -> bytes:
+    """Return the program that becomes the worker: its modules as text, what makes modules of them, and its settings."""
     folder = files(__name__.rpartition(".")[0]).joinpath("inside")
     sources = [(name, folder.joinpath(f"{name}.py").read_text(encoding="utf-8")) for name in _MODULES]
-    return f"SOURCES = {sources!a}\n{_LOADER}".encode("ascii") + b"\0"
+    return f"SOURCES = {sources!a}\nSETTINGS = {settings.as_json()!a}\n{_LOADER}".encode("ascii") + b"\0"
 
 
-async def start_guest(transport: Transport, *, workspace_bytes: int, place: str) -> Guest:
+async def start_guest(transport: Transport, settings: WorkerSettings, *, workspace_bytes: int, place: str) -> Guest:
     """Send a worker its program and return the sandbox it serves.
 
     Raises:
@@ -151,7 +161,7 @@ async def start_guest(transport: Transport, *, workspace_bytes: int, place: str)
     """
     channel = Channel(transport)
     try:
-        await transport.write(worker_program())
+        await transport.write(worker_program(settings))
         hello = await channel.open(_START_SECONDS)
     except (SandboxLost, OSError) as error:
         await channel.close()

@@ -27,6 +27,7 @@ from .launch import (
     SHARED_MEMORY,
     WORKSPACE,
     SandboxLimits,
+    WorkerSettings,
     open_supply,
     start_guest,
     worker_command,
@@ -37,6 +38,7 @@ from .syscalls import program
 
 _LAST_WORDS_BYTES = 2000
 _LAST_WORDS_SECONDS = 1.0
+_SCRATCH = (SCRATCH, SHARED_MEMORY)
 _DYNAMIC_UIDS = range(61184, 65520)
 """Uids that Linux distributions set aside for services without a user of their own."""
 
@@ -72,13 +74,15 @@ class Local(SandboxLimits):
         secrets = self.given_secrets()
         root = await asyncio.to_thread(ensure_rootfs, self.packages)
         egress = self.way_out()
+        env = {**(proxy_environment() if egress is not None else {}), **self.env}
+        told = WorkerSettings(scratch=_SCRATCH, guest=None, limits=self._rlimits(), env=env)
 
         async def make() -> Guest:
             pair = Pair() if egress is not None else None
             try:
                 transport = AccompaniedTransport(await _start([bwrap, *self._arguments(root, run_id, pair)], pair))
                 place = "a bubblewrap sandbox (are user namespaces allowed here? see 'sysctl kernel.unprivileged_userns_clone')"
-                guest = await start_guest(transport, workspace_bytes=self.workspace_bytes, place=place)
+                guest = await start_guest(transport, told, workspace_bytes=self.workspace_bytes, place=place)
                 if pair is not None and egress is not None:
                     await open_gate(pair, egress, guest, transport)
             finally:
@@ -94,21 +98,10 @@ class Local(SandboxLimits):
 
     def _arguments(self, root: Path, run_id: str, pair: Pair | None) -> list[str]:
         """Return bwrap's arguments; the filter's file descriptor is put in where they say FILTER."""
-        scratch = [SCRATCH, SHARED_MEMORY]
         arguments = "--unshare-all --unshare-user --die-with-parent --new-session --as-pid-1 --clearenv --cap-drop ALL"
-        mounts = [
-            "--ro-bind",
-            str(root),
-            "/",
-            "--proc",
-            "/proc",
-            "--ro-bind",
-            "/proc/sys",
-            "/proc/sys",
-            "--dev",
-            "/dev",
-        ]
-        for path, size in ((WORKSPACE, self.workspace_bytes), *((path, self.scratch_bytes) for path in scratch)):
+        mounts = ["--ro-bind", str(root), "/", "--proc", "/proc"]
+        mounts += ["--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
+        for path, size in ((WORKSPACE, self.workspace_bytes), *((path, self.scratch_bytes) for path in _SCRATCH)):
             mounts += ["--perms", "1777", "--size", str(size), "--tmpfs", path]
         return [
             *arguments.split(),
@@ -117,14 +110,7 @@ class Local(SandboxLimits):
             # Devices stay usable, but nothing can be left among them for the next one.
             *("--remount-ro", "/dev", "--chdir", "/", "--setenv", "PATH", "/usr/local/bin:/usr/bin:/bin"),
             *("--seccomp", "FILTER", "--"),
-            *worker_command(
-                run_id,
-                scratch,
-                guest=None,
-                limits=self._rlimits(),
-                env={**(proxy_environment() if pair is not None else {}), **self.env},
-                prelude=pair.prelude if pair is not None else "",
-            ),
+            *worker_command(run_id, prelude=pair.prelude if pair is not None else ""),
         ]
 
     def _rlimits(self) -> dict[str, int]:

@@ -14,6 +14,7 @@ from ..core.errors import BudgetExceeded, SandboxError, UsageError
 from . import manifest as manifests
 from .archive import is_archive_name, read_archive, write_archive
 from .contents import Contents, cannot_write, write_whole
+from .history import visible
 from .host_files import scan, write_entry
 from .manifest import Entry, Manifest, address, canonical, printable, total_bytes
 from .patch import patch
@@ -245,8 +246,8 @@ class Store:
         A file whose mode alone changed counts as changed. Links and folders are not files: one that took a file's place
         counts as that file's going.
         """
-        before = {path: entry for path, entry in self.manifest(old).items() if entry.kind == "f"}
-        after = {path: entry for path, entry in self.manifest(new).items() if entry.kind == "f"}
+        before = {path: entry for path, entry in visible(self.manifest(old)).items() if entry.kind == "f"}
+        after = {path: entry for path, entry in visible(self.manifest(new)).items() if entry.kind == "f"}
         changed = {
             printable(path): self.get(entry.content) for path, entry in after.items() if before.get(path) != entry
         }
@@ -254,7 +255,7 @@ class Store:
 
     def patch(self, old: str, new: str) -> str:
         """Return what leads from `old` to `new` as a patch in git's format; see `patch.patch`."""
-        return patch(self.manifest(old), self.manifest(new), self.get)
+        return patch(visible(self.manifest(old)), visible(self.manifest(new)), self.get)
 
     def materialise(self, ref: str, folder: Path) -> None:
         """Write a snapshot into an empty or new folder of the host.
@@ -262,7 +263,7 @@ class Store:
         Raises:
             UsageError: there is no such snapshot, or the folder is not empty.
         """
-        manifest = self.manifest(ref)
+        manifest = visible(self.manifest(ref))
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise UsageError(f"{str(folder)!r} is not empty; give a new folder")
@@ -279,7 +280,7 @@ class Store:
             UsageError: there is no such snapshot, or the target is there already.
             SandboxError: it cannot be written.
         """
-        manifest = self.manifest(ref)
+        manifest = visible(self.manifest(ref))
         if target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir()))):
             raise UsageError(f"{str(target)!r} is there already; give the name of a new folder or archive")
         try:

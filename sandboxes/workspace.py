@@ -54,7 +54,7 @@ class WorkSpace:
         """
         if not guest.has_branches:
             space = cls(guest, None, None)
-            await space._load(ref, store)
+            await space.load(ref, store)
             return space
         known = ref in guest.states
         state = ref if known else guest.latest if guest.latest in guest.states else None
@@ -63,7 +63,7 @@ class WorkSpace:
         if known:
             space.cost += StateCost(time.monotonic() - begun, len(store.manifest(ref)))
         else:
-            await space._load(ref, store)
+            await space.load(ref, store)
             await guest.freeze(space._branch, ref)
             space._state = ref
         return space
@@ -137,6 +137,40 @@ class WorkSpace:
                 await asyncio.wait([running])
                 if not running.cancelled():
                     running.exception()  # whoever waits has been told; nobody has to
+
+    # --- the session ---
+
+    async def cell(
+        self, code: str, timeout_seconds: float, output_limit_bytes: int, *, env: Mapping[str, str], fresh: bool
+    ) -> tuple[ExecResult, bool] | None:
+        """Run a cell in the session.
+
+        Returns:
+            How it went, and whether the session is still there; None where there is no session and none may be started.
+        """
+        if "\0" in code:
+            raise UsageError("a cell cannot hold a NUL character")
+        _check([], timeout_seconds, output_limit_bytes, {})
+        fields = {
+            "code": code,
+            "timeout": timeout_seconds,
+            "limit": output_limit_bytes,
+            "env": dict(env),
+            "fresh": fresh,
+        }
+        async with self.guest.turn():
+            seconds = timeout_seconds + _GRACE_SECONDS
+            reply, output = await self.guest.run(
+                self._fields(fields), b"", path=".", timeout_seconds=seconds, op="cell"
+            )
+        with self.guest.reading():
+            if reply.get("gone"):
+                return None
+            return exec_result(reply, output, most_bytes=output_limit_bytes), bool(reply["over"])
+
+    async def end_session(self) -> None:
+        """End the session, if there is one."""
+        await self._call("end", {})
 
     def _program(
         self, command: Command, timeout_seconds: float, cwd: str, env: Mapping[str, str], limit_bytes: int
@@ -231,19 +265,22 @@ class WorkSpace:
     async def restore(self, ref: str, store: Store) -> WorkSpace:
         """Return the work space, this one or one that takes its place, in another state; scratch space is empty."""
         if self._number is None:
-            await self._load(ref, store)
+            await self.load(ref, store)
             return self
         space = await WorkSpace.open(self.guest, ref, store)
         space.cost += self.cost
         await self.close()
         return space
 
-    async def _load(self, ref: str, store: Store) -> None:
-        """Make the work space that of a state; only contents that it has not are moved. Clears scratch space too."""
+    async def load(self, ref: str, store: Store, *, keep_session: bool = False) -> None:
+        """Make the work space that of a state; only contents that it has not are moved.
+
+        Clears scratch space too, and ends the session, which belonged to other files, unless it is to be kept.
+        """
         begun = time.monotonic()
         manifest = store.manifest(ref)
         body = json.dumps(manifests.rows(manifest)).encode("ascii")
-        _, answer = await self._call("apply", {}, body)
+        _, answer = await self._call("apply", {"keep": keep_session}, body)
         with self.guest.reading():
             missing = [(path, manifest[path]) for path in json.loads(answer)]
         for batch in _batches(missing):

@@ -236,7 +236,7 @@ class Branches:
             bytes_own += self.sizes[layer][0]
             inodes_own += self.sizes[layer][1]
         size = max(self.limits["size_bytes"] - bytes_own, 0) + bytes_used
-        inodes = max(self.limits["inodes"] - inodes_own, 16) + inodes_used + 8
+        inodes = max(self.limits["inodes"] - inodes_own, 16) + inodes_used
         kernel.mount("tmpfs", ".", "", kernel.MS_REMOUNT | PRIVATE, f"size={size},nr_inodes={inodes}")
 
     def measure(self, folder: str) -> tuple[int, int]:

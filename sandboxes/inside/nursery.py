@@ -20,7 +20,7 @@ import struct
 import sys
 from typing import TYPE_CHECKING
 
-from . import kernel, python
+from . import kernel, python, session
 
 if TYPE_CHECKING:  # Python 3.8 cannot evaluate these
     from collections.abc import Callable
@@ -82,7 +82,7 @@ class Nursery:
         """Have a process forked and give it its order; return its number, None where the nursery is gone.
 
         Args:
-            handles: its standard streams, and where it says what trouble it has.
+            handles: its standard streams, where it says what trouble it has, and, of a session, its end of the control.
             order: what it is to do.
         """
         order_read, order_write = os.pipe()
@@ -173,7 +173,7 @@ class Keeper:
     def fork(self) -> None:
         """Fork a process that reads its order by itself."""
         handles = array.array("i")
-        space = socket.CMSG_LEN(5 * handles.itemsize)
+        space = socket.CMSG_LEN(6 * handles.itemsize)
         message, ancillary, _, _ = self.channel.recvmsg(16, space)
         if not message:
             os._exit(0)
@@ -199,16 +199,13 @@ class Keeper:
 
     def begin(self, handles: list[int]) -> NoReturn:
         """In the new process: become the guest's, read the order, do it."""
-        trouble, order = handles[3], handles[4]
+        trouble, order = handles[3], handles[-1]
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for number, handle in enumerate(handles[:3]):
                 os.dup2(handle, number)
-            kept = sorted((trouble, order))
-            os.closerange(3, kept[0])
-            os.closerange(kept[0] + 1, kept[1])
-            os.closerange(kept[1] + 1, 1024)
+            close_all_but(handles[3:])
             os.setsid()
             self.guest.become()
             with os.fdopen(order, "rb") as source:
@@ -217,9 +214,20 @@ class Keeper:
             os.close(trouble)
             for name in [name for name in sys.modules if name.partition(".")[0] == __package__]:
                 del sys.modules[name]
+            if "python" not in request:
+                session.begin(handles[4], request["env"])
             python.become(request["python"], request["argv"], request["env"])
         finally:
             os._exit(127)
+
+
+def close_all_but(kept: list[int]) -> None:
+    """Close every file but the standard streams and these."""
+    start = 3
+    for handle in sorted(kept):
+        os.closerange(start, handle)
+        start = handle + 1
+    os.closerange(start, 1024)
 
 
 def guarded(trouble: int, work: Callable[[], object]) -> None:

@@ -122,6 +122,7 @@ class Program:
                 if not timed_out:
                     self.step(left)
         finally:
+            self.before_the_end()
             self.worker.kill_all(self)
             seconds = time.monotonic() - begun
             self.finish()
@@ -136,7 +137,8 @@ class Program:
             poller.register(self.worker.nursery.socket, select.POLLIN)
         if self.stdin_write is not None and (self.stdin or self.ended_input):
             poller.register(self.stdin_write, select.POLLOUT)
-        for handle in self.open_outputs:
+        others = self.sources()
+        for handle in (*self.open_outputs, *others):
             poller.register(handle, select.POLLIN)
         for handle, _ in poller.poll(min(left, 60.0) * 1000):
             if handle == self.worker.stream.source:
@@ -145,8 +147,20 @@ class Program:
                 self.worker.reap(self)
             elif handle == self.stdin_write:
                 self.feed(handle)
+            elif handle in others:
+                self.hear(handle)
             else:
                 self.drain(handle)
+
+    def before_the_end(self) -> None:
+        """Do what is to be done before everything is killed."""
+
+    def sources(self) -> list[int]:
+        """Return what else is to be listened to."""
+        return []
+
+    def hear(self, handle: int) -> None:
+        """Take in what one of the `sources` says."""
 
     def note(self, pid: int, status: int) -> None:
         """Hear of a process that has ended."""
@@ -218,8 +232,10 @@ class Program:
 
     def reply(self, *, timed_out: bool, seconds: float) -> Frame:
         """Return how it ended."""
-        trouble = os.read(self.trouble, 4096)
-        os.close(self.trouble)
+        trouble = b""
+        if self.trouble >= 0:
+            trouble = os.read(self.trouble, 4096)
+            os.close(self.trouble)
         code = -signal.SIGKILL if self.status is None else self.status
         stdout, stderr = self.outputs[self.stdout], self.outputs[self.stderr]
         if trouble and not timed_out and not self.cancelled:

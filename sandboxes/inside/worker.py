@@ -26,6 +26,7 @@ from .files import Files
 from .frames import Hangup, Refused, Stream
 from .nursery import Guest, Nursery
 from .programs import Program
+from .sessions import Cell, Sessions
 
 if TYPE_CHECKING:  # Python 3.8 cannot evaluate these
     from collections.abc import Callable
@@ -66,6 +67,7 @@ class Worker:
         if settings["branches"] and text is not None and self.uid is not None:
             self.branches = self.open_branches(settings["branches"], self.uid)
         self.nursery = Nursery(self.guest)
+        self.sessions = Sessions(self)
         self.files = Files(self.root, self.scratch)
         self.wakeup, wakeup_write = os.pipe()
         for handle in (self.wakeup, wakeup_write):
@@ -100,7 +102,7 @@ class Worker:
             while os.read(self.wakeup, 512):
                 pass
         for pid, status in self.nursery.news():
-            program.note(pid, status)
+            self.note(program, pid, status)
         with contextlib.suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -108,10 +110,15 @@ class Worker:
                     break
                 if pid == self.nursery.pid:
                     self.nursery.end()
-                program.note(pid, status)
+                self.note(program, pid, status)
+
+    def note(self, program: Program, pid: int, status: int) -> None:
+        """Hear that a process has ended."""
+        program.note(pid, status)
+        self.sessions.note(pid)
 
     def kill_all(self, program: Program) -> None:
-        """End every process but this one and the nursery.
+        """End every process but this one, the nursery and the sessions, which stay stopped.
 
         All are stopped before the first is killed, at once: none is left that could fork while the others are looked for.
         """
@@ -133,8 +140,14 @@ class Worker:
             select.select([self.wakeup, self.nursery.socket], [], [], 0.05)
 
     def others(self) -> list[int]:
-        """Return the processes of the guest, those not yet collected included."""
-        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if pid not in {1, self.nursery.pid}]
+        """Return the processes that are to be gone, those not yet collected included.
+
+        What a session has not collected of its dead does no more than wait until the session goes on.
+        """
+        sessions = self.sessions.pids()
+        own = {1, self.nursery.pid} | sessions
+        found = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if pid not in own]
+        return [pid for pid in found if not (sessions and dead_child_of(pid, sessions))]
 
     def attend(self, program: Program) -> None:
         """Take in what has arrived while a program runs."""
@@ -166,8 +179,26 @@ class Worker:
 
     def op_exec(self, request: Header, body: bytes) -> Frame:
         """Run a program to its end."""
+        if self.uid is None:
+            self.files.claim(self.root)  # the work space itself is the guest's here, who may have locked it
         cwd = self.as_guest(self.files.resolve, request["cwd"])
         return Program(self, {**request, "cwd": cwd, "env": {**self.environment, **request["env"]}}, body).run()
+
+    def op_cell(self, request: Header, _body: bytes) -> Frame:
+        """Run a cell in the branch's session; without one, say so or (`fresh`) start it."""
+        branch = request.get("branch")
+        cwd = self.as_guest(self.files.resolve, ".")
+        session = self.sessions.live.get(branch)
+        if session is None and request["fresh"]:
+            session = self.sessions.start(branch, {**self.environment, **request["env"]}, cwd)
+        if session is None:
+            return {"gone": True}, b""
+        return Cell(self, {**request, "cwd": cwd}, session).run()
+
+    def op_end(self, request: Header, _body: bytes) -> Frame:
+        """End the branch's session."""
+        self.sessions.drop(request.get("branch"))
+        return {}, b""
 
     def op_environment(self, request: Header, _body: bytes) -> Frame:
         """Give the programs that come further environment variables."""
@@ -177,16 +208,21 @@ class Worker:
     def op_open(self, request: Header, _body: bytes) -> Frame:
         """Make a branch, in a known state or empty."""
         self.known().open(request["number"], request["state"])
+        self.sessions.bring(request["number"], request["state"])
         return {}, b""
 
     def op_drop(self, request: Header, _body: bytes) -> Frame:
         """Remove a branch."""
+        self.sessions.drop(request["number"])
         self.known().drop(request["number"])
         return {}, b""
 
     def op_freeze(self, request: Header, _body: bytes) -> Frame:
         """Give a branch's present files a name under which further branches can start."""
-        return {"dropped": self.known().freeze(request["number"], request["state"])}, b""
+        dropped = self.known().freeze(request["number"], request["state"])
+        self.sessions.forget(dropped)
+        self.sessions.keep(request["number"], request["state"])
+        return {"dropped": dropped}, b""
 
     def op_changes(self, request: Header, _body: bytes) -> Frame:
         """Describe what the branch has changed since its last state."""
@@ -236,8 +272,10 @@ class Worker:
         """Describe the work space."""
         return {}, json.dumps(self.as_guest(self.files.manifest)).encode()
 
-    def op_apply(self, _request: Header, body: bytes) -> Frame:
+    def op_apply(self, request: Header, body: bytes) -> Frame:
         """Make the work space what the body describes."""
+        if not request["keep"]:
+            self.sessions.drop(request.get("branch"))
         return {}, json.dumps(self.as_guest(self.files.apply, json.loads(body))).encode()
 
     def answer(self, request: Header, body: bytes) -> Frame:
@@ -265,16 +303,26 @@ class Worker:
             self.stream.send({**reply, "id": request["id"]}, data)
 
 
+def dead_child_of(pid: int, parents: set[int]) -> bool:
+    """Whether a process is dead and one of `parents` has to collect it; one that is gone altogether counts as such."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return True
+    return fields[0] == b"Z" and int(fields[1]) in parents
+
+
 def _noted(_number: int, _frame: object) -> None:
     """Do nothing: that a handler exists is what makes the signal arrive at the wake-up pipe."""
 
 
-def main() -> None:
+def main(settings: str) -> None:
     """Serve as process 1."""
     if os.getpid() != 1:
         # kill(-1) would end every process of the user on this machine.
         sys.exit(f"this program must be process 1 of a pid namespace; it is number {os.getpid()}")
-    worker = Worker(json.loads(sys.argv[1]))
+    worker = Worker(json.loads(settings))
     try:
         worker.serve()
     except (Hangup, BrokenPipeError):

@@ -16,7 +16,7 @@ import pytest
 from branchwise.core.errors import SandboxLost, SandboxStartFailed, UsageError
 from branchwise.sandboxes.channel import Channel
 from branchwise.sandboxes.guest import Guest
-from branchwise.sandboxes.launch import start_guest, worker_program
+from branchwise.sandboxes.launch import WorkerSettings, start_guest, worker_program
 from branchwise.sandboxes.secret import Secrets
 from branchwise.sandboxes.store import Store
 from branchwise.sandboxes.workspace import WorkSpace
@@ -29,6 +29,7 @@ def frame(header: object, body: bytes = b"") -> bytes:
 
 
 HELLO = frame({"id": 0})
+TOLD = WorkerSettings(scratch=["/tmp"], guest=None)
 Reply = Callable[[dict[str, Any]], bytes]
 
 
@@ -189,14 +190,14 @@ async def test_worker_that_never_speaks_is_not_waited_for(monkeypatch: pytest.Mo
     with pytest.raises(
         SandboxStartFailed, match=r"did not start in the test: .*no answer within 0.05 s \(last words\)"
     ):
-        await start_guest(transport, workspace_bytes=1, place="the test")
+        await start_guest(transport, TOLD, workspace_bytes=1, place="the test")
     assert transport.killed
 
 
 def test_worker_refuses_to_be_anything_but_process_1() -> None:
     """Its kill-everything would otherwise end every process of the user."""
-    program = worker_program().rstrip(b"\0").decode()
-    told = subprocess.run([sys.executable, "-c", program, "{}"], capture_output=True, text=True, check=False)
+    program = worker_program(TOLD).rstrip(b"\0").decode()
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert told.returncode == 1
     assert "must be process 1 of a pid namespace" in told.stderr
 

@@ -3,7 +3,7 @@
 Each search opens a sandbox, runs a small program in it and gives it back, again and again; every eighth program burns the
 processor for 50 ms. The runs come one after the other, the first finds the machine empty and takes all of it.
 
-    python benchmarks/fairness.py [--json] [--runs 8] [--searches 8] [--seconds 20] [--room 12]
+    python benchmarks/fairness.py [--json] [--runs 8] [--searches 8] [--seconds 20] [--room 16]
 
 `p99_ms` is the time from asking for a sandbox to the program's result, waits included.
 """
@@ -63,7 +63,7 @@ async def search(supply: Sandboxes, run: Run, number: int, over: asyncio.Event) 
         run.latencies.append(run.ends[-1] - begun)
 
 
-async def measure(runs: int = 8, searches: int = 8, seconds: float = 20.0, room: int = 12) -> dict[str, Any]:
+async def measure(runs: int = 8, searches: int = 8, seconds: float = 20.0, room: int = 16) -> dict[str, Any]:
     """Return what the runs got, once each of them had got something."""
     spec = Docker(memory_mb=160, workspace_mb=16, scratch_mb=8, max_idle=1)
     machine = this_machine()
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=8)
     parser.add_argument("--searches", type=int, default=8, help="of each run")
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--room", type=int, default=12, help="how many sandboxes the machine has room for")
+    parser.add_argument("--room", type=int, default=16, help="how many sandboxes the machine has room for")
     given = parser.parse_args()
     found = asyncio.run(measure(given.runs, given.searches, given.seconds, given.room))
     if given.json:

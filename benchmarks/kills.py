@@ -309,7 +309,7 @@ def processes(token: str) -> list[int]:
             command = (folder / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if f'"run": "{token}'.encode() in command:
+        if f"branchwise-run={token}".encode() in command:
             found.add(int(folder.name))
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
         found |= more

@@ -46,7 +46,7 @@ print("no room for %s" % faults if faults else "{_WELL}")
 _CENSUS = """prove_inside()
 names = [name for name in os.listdir("/proc") if name.isdigit() and int(name) not in (1, os.getpid())]
 commands = [open("/proc/%s/cmdline" % name, "rb").read() for name in names]
-print([name for name, command in zip(names, commands) if b"BRANCHWISE_SANDBOX" not in command])
+print([name for name, command in zip(names, commands) if ("branchwise-run=" + HOST["run"]).encode() not in command])
 for place in ("/workspace", "/tmp", "/dev/shm"):
     status = os.statvfs(place)
     print((status.f_blocks - status.f_bfree) * status.f_frsize)
@@ -342,8 +342,8 @@ def survivors(run_id: str) -> list[Survivor]:
             continue
         facts = {name: value.split() for name, _, value in (line.partition(":") for line in status.splitlines())}
         seen[pid] = int(facts["PPid"][0]), command
-        # An attack program knows its run too. What the worker has forked has its command, but is not process 1 inside.
-        if f'"run": "{run_id}"'.encode() in command and b"prove_inside" not in command:
+        # What the worker has forked has its command, but is not process 1 inside.
+        if f"branchwise-run={run_id}\0".encode() in command:
             pids = facts["NSpid"]
             if len(pids) == 1 or pids[-1] == "1":
                 workers[pid] = pid

@@ -137,16 +137,18 @@ def _plan(test: str, entry: str | None, module: str) -> Plan:
 
 @asynccontextmanager
 async def together(*managers: AbstractAsyncContextManager[Any]) -> AsyncGenerator[list[Any]]:
-    """Enter and leave several context managers at the same time. They are left as if nothing had gone wrong."""
-    entered: list[Any] = await asyncio.gather(*(m.__aenter__() for m in managers), return_exceptions=True)
-    inside = [m for m, value in zip(managers, entered, strict=True) if not isinstance(value, BaseException)]
+    """Enter and leave several context managers at the same time; those that were entered are left whatever happens."""
+    entering = [asyncio.ensure_future(manager.__aenter__()) for manager in managers]
     try:
-        for value in entered:
-            if isinstance(value, BaseException):
-                raise value
-        yield entered
+        await asyncio.wait(entering)
+        yield [task.result() for task in entering]
     finally:
-        await asyncio.gather(*(m.__aexit__(None, None, None) for m in inside))
+        for task in entering:
+            task.cancel()
+        await asyncio.wait(entering)
+        entered = [not task.cancelled() and task.exception() is None for task in entering]
+        leaving = [m.__aexit__(None, None, None) for m, inside in zip(managers, entered, strict=True) if inside]
+        await asyncio.gather(*leaving)
 
 
 def _running(environment: Environment, command: Python, seconds: float) -> Any:

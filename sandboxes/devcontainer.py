@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -143,8 +143,7 @@ def _lines(path: Path, key: str, value: Any) -> list[str]:
     if isinstance(value, str):
         return [value]
     if isinstance(value, list):
-        words: list[Any] = value
-        return [shlex.join(map(str, words))]
+        return [shlex.join(map(str, cast("Sequence[Any]", value)))]
     if isinstance(value, dict):
         return [line for inner in cast("dict[str, Any]", value).values() for line in _lines(path, key, inner)]
     raise UsageError(f"{str(path)!r}: {key!r} must be a text, a list or an object, not {value!r}")

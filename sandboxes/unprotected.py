@@ -144,6 +144,15 @@ class HostEnvironment:
         async with self._running(command, timeout_seconds, cwd, env, output_limit_bytes) as program:
             yield CleanProcess(program, self._supply.secrets)
 
+    async def cell(self, code: str, *, timeout_seconds: float = 60.0, output_limit_bytes: int = 1 << 20) -> ExecResult:
+        """Refuse: what forks and brings back sessions is a sandbox's worker.
+
+        Raises:
+            UsageError: always.
+        """
+        del code, timeout_seconds, output_limit_bytes
+        raise UsageError("a Python session needs a sandbox; use sandbox=bw.sandboxes.Docker() or Local()")
+
     @asynccontextmanager
     async def _running(
         self, command: Command, timeout_seconds: float, cwd: str, env: Mapping[str, str] | None, limit_bytes: int

@@ -1,8 +1,8 @@
 """Tools: typed functions that a model can call, and the built-in ones."""
 
-from .programs import python, shell
+from .programs import python, session, shell
 from .python_source import rewrite
 from .tool import Tool, Toolset, tool
 from .workspace import files
 
-__all__ = ["Tool", "Toolset", "files", "python", "rewrite", "shell", "tool"]
+__all__ = ["Tool", "Toolset", "files", "python", "rewrite", "session", "shell", "tool"]

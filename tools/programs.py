@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..core.protocols import Context
-from ..core.types import ExecResult
+from ..core.types import ExecResult, Python
 from .tool import tool
 
 PROGRAM_TIMEOUT_SECONDS = 60.0
@@ -26,4 +26,14 @@ async def python(ctx: Context, code: str) -> ExecResult:
     Args:
         code: the program's source
     """
-    return await ctx.sandbox.exec(["python3", "-"], stdin=code.encode(), timeout_seconds=PROGRAM_TIMEOUT_SECONDS)
+    return await ctx.sandbox.exec(Python(code), timeout_seconds=PROGRAM_TIMEOUT_SECONDS)
+
+
+@tool(effects="sandbox", timeout=4 * PROGRAM_TIMEOUT_SECONDS)
+async def session(ctx: Context, code: str) -> ExecResult:
+    """Run Python code in a session: names that earlier calls defined are still there. The last expression's value is shown.
+
+    Args:
+        code: one cell, as in a notebook
+    """
+    return await ctx.sandbox.cell(code, timeout_seconds=PROGRAM_TIMEOUT_SECONDS)

@@ -162,10 +162,10 @@ class Keeper:
         """Fork when told, report ends, end with the worker."""
         try:
             while True:
-                ready, _, _ = select.select([self.channel, self.wakeup], [], [])
+                ready, _, _ = select.select([self.channel.fileno(), self.wakeup], [], [])
                 if self.wakeup in ready:
                     self.report()
-                if self.channel in ready:
+                if self.channel.fileno() in ready:
                     self.fork()
         finally:
             os._exit(0)

@@ -204,7 +204,7 @@ class Cell(Program):
     def sources(self) -> list[int]:
         return [self.session.control.fileno()]
 
-    def hear(self, _handle: int) -> None:
+    def hear(self, handle: int) -> None:  # noqa: ARG002
         """Take the session's word that the cell is over."""
         try:
             self.status = 0 if json.loads(self.session.control.recv(4096))["ok"] else 1

@@ -137,7 +137,8 @@ class Worker:
                     os.kill(pid, signal.SIGKILL)
             if self.nursery.alive:
                 os.kill(self.nursery.pid, signal.SIGCONT)
-            select.select([self.wakeup, self.nursery.socket], [], [], 0.05)
+            news = [self.wakeup, self.nursery.socket.fileno()] if self.nursery.alive else [self.wakeup]
+            select.select(news, [], [], 0.05)
 
     def others(self) -> list[int]:
         """Return the processes that are to be gone, those not yet collected included.

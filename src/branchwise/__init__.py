@@ -46,9 +46,19 @@ from branchwise.core.errors import (
     VerifierError,
 )
 from branchwise.core.events import Event
-from branchwise.core.protocols import Candidate, Context, Environment, Model, Sandboxes, SandboxSpec, Strategy, Verifier
+from branchwise.core.protocols import (
+    Candidate,
+    Context,
+    Environment,
+    Model,
+    Process,
+    Sandboxes,
+    SandboxSpec,
+    Strategy,
+    Verifier,
+)
 from branchwise.core.tree import Tree, TreeView
-from branchwise.core.types import Budget, ExecResult, Node, Result, Sampling, Step, Task, Usage, Verdict
+from branchwise.core.types import Budget, ExecResult, Node, Python, Result, Sampling, Step, Task, Usage, Verdict
 from branchwise.graphs import LocalRunner as _LocalRunner
 from branchwise.tools import Tool, Toolset, tool
 from branchwise.verifiers import verifier
@@ -80,6 +90,8 @@ __all__ = [
     "ModelUnavailable",
     "Node",
     "OutputLimitExceeded",
+    "Process",
+    "Python",
     "Result",
     "RewardOutOfRange",
     "Sampling",

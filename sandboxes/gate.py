@@ -234,7 +234,7 @@ def _home() -> Path:
     Raises:
         SandboxStartFailed: somebody else has made it.
     """
-    home = Path(tempfile.gettempdir()) / f"branchwise-{os.geteuid()}"
+    home = Path(tempfile.gettempdir()) / f"branchwise-sandboxes-{os.geteuid()}"
     home.mkdir(mode=0o700, exist_ok=True)
     status = home.lstat()
     if status.st_uid != os.geteuid() or status.st_mode & 0o077 or home.is_symlink():

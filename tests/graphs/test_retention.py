@@ -8,6 +8,9 @@ import json
 import os
 import random
 import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -134,7 +137,18 @@ async def lottery(candidate: bw.Candidate) -> bw.Verdict:
     return bw.Verdict(value, "value", "lottery")
 
 
-def grower(tool: str = "grow", search: bw.Strategy | None = None) -> bw.Agent:
+@dataclass(frozen=True)
+class Elsewhere:
+    """Sandboxes whose states are kept in a folder of the test's choice."""
+
+    folder: Path
+
+    async def start(self, run_id: str, store: Path) -> bw.Sandboxes:
+        """Start the supply; `store` is not used."""
+        return await bw.sandboxes.Local().start(run_id, self.folder)
+
+
+def grower(tool: str = "grow", search: bw.Strategy | None = None, sandbox: bw.SandboxSpec | None = None) -> bw.Agent:
     """An agent whose every step replaces a file."""
 
     def turn(request: ModelRequest) -> str:
@@ -142,7 +156,7 @@ def grower(tool: str = "grow", search: bw.Strategy | None = None) -> bw.Agent:
 
     model = ScriptedModel(turn, slots=2, native_tools=False)
     return bw.Agent(
-        name="grower", model=model, tools=[grow, waver], verifiers=[lottery], sandbox=bw.sandboxes.Local(),
+        name="grower", model=model, tools=[grow, waver], verifiers=[lottery], sandbox=sandbox or bw.sandboxes.Local(),
         search=search or bw.search.BestFirst(width=2, depth=20), form="json",
     )  # fmt: skip
 
@@ -219,6 +233,29 @@ async def test_no_room_at_all_is_a_spent_budget(runner: LocalRunner, task: Task)
     assert "snapshot_bytes" in result.stop_detail
     assert result.node is not None
     assert result.states.stored_bytes <= 4 * SIZE
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 128 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("mounting needs root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+async def test_a_full_disk_ends_in_a_scored_result(runner: LocalRunner, task: Task, small_disk: Path) -> None:
+    """Where the disk for states is full, steps fail with words that say so; the best node so far is the result."""
+    result = await runner.run(grower(sandbox=Elsewhere(small_disk)), task, bw.Budget(nodes=30), seed=9)
+    told = await failures(runner, result)
+    assert told
+    assert all("the disk is full" in event.message for event in told)
+    assert result.node is not None
+    assert result.verdicts
+    assert result.files
 
 
 async def test_time_of_states_is_sandbox_time(runner: LocalRunner, task: Task) -> None:

@@ -12,6 +12,7 @@ from ..core.protocols import Process
 Message = dict[str, Any]
 
 _ID_BYTES = 16
+NOT_ASKED = "it answered what it was not asked"
 
 
 class Unusable(Exception):
@@ -58,7 +59,7 @@ class Conversation:
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         if not self._open:
-            raise Unusable("it answered what it was not asked")
+            raise Unusable(NOT_ASKED)
         return answer(line, self._open.popleft())
 
     async def finish(self) -> None:
@@ -70,7 +71,7 @@ class Conversation:
         """
         await self._process.close_input()
         if self._buffer or await self._process.receive():
-            raise Unusable("it answered what it was not asked")
+            raise Unusable(NOT_ASKED)
 
 
 def question(message: Message) -> tuple[str, bytes]:
@@ -93,7 +94,7 @@ def answer(line: bytes, identity: str) -> Message:
         case {"re": str() as asked, **rest} if asked == identity:
             return {str(name): value for name, value in rest.items()}
         case _:
-            raise Unusable("it answered what it was not asked")
+            raise Unusable(NOT_ASKED)
 
 
 def only_answer(output: str, identity: str) -> Message:
@@ -106,7 +107,7 @@ def only_answer(output: str, identity: str) -> Message:
     if lines == [b""]:
         raise Ended("it ended without an answer")
     if len(lines) != 2 or lines[1]:
-        raise Unusable("it answered what it was not asked")
+        raise Unusable(NOT_ASKED)
     return answer(lines[0], identity)
 
 

@@ -22,9 +22,10 @@ TEST = "judging_test"
 class Judge(Peer):
     """The judge's side: what is known of the judged code before the test asks need not be asked."""
 
-    def __init__(self, link: Link, known: list[Any]) -> None:
+    def __init__(self, link: Link, known: list[Any], otherwise: str | None) -> None:
         super().__init__(link)
         self.known = known
+        self.otherwise = otherwise
         self.begun: dict[int, int] = {}
         self.held: dict[int, int] = {}
 
@@ -37,6 +38,8 @@ class Judge(Peer):
                 return dict(reply)
             if request["op"] != "get":
                 self.known = []
+        if self.otherwise is not None:
+            self.cannot(self.otherwise)
         return super().exchange(request)
 
     def count(self, counts: dict[int, int]) -> Any:
@@ -72,7 +75,7 @@ def main() -> None:
     config = link.read()
     if config is None:
         quit_now(0)
-    judge = Judge(link, config["known"])
+    judge = Judge(link, config["known"], config["otherwise"])
     stub = Stub(config["module"], judge)
     parts = config["module"].split(".")
     for index in range(1, len(parts)):

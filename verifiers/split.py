@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..core.errors import UsageError
-from ..core.protocols import Candidate, Environment, Process
-from ..core.types import Python, Semantics, Task, Verdict
+from ..core.protocols import Candidate
+from ..core.types import Semantics, Task, Verdict
 from .answers import check_file, opened
-from .conversation import Conversation, Ended, Message, Unusable
+from .conversation import Message
 from .counting import counting
-from .guest_code import program
 from .split_plan import Plan, plan
-
-_MESSAGE_LIMIT_BYTES = 4 << 20
-_OUTPUT_LIMIT_BYTES = 16 << 20
-_GRACE_SECONDS = 2.0
-"""How much longer the judge may take than the judged code, so that it can report that the other took too long."""
-_ENV = {"PYTHONDONTWRITEBYTECODE": "1"}
-_FIELDS = frozenset(["op", "on", "args", "kwargs", "name", "value", "changed", "error", "stop", "cannot"])
-"""What calls consist of. A report is nothing that the judged code can send."""
+from .split_run import LIVE, Trial, together
 
 
 @dataclass(frozen=True)
@@ -90,12 +80,10 @@ class Split:
         planned = _plan(test, entry, self.module)
         config = {**counting(test), "entry": entry, "module": self.module, "style": planned.style}
         async with together(opened(candidate, self.file), candidate.open(None)) as ((environment, path), bench):
-            server = program("plain", "guest_link", "guest_peer", "guest_candidate", args=(path, "objects"))
-            judge = program("plain", "guest_link", "guest_peer", "guest_judge")
-            seconds = self.timeout_seconds
-            both = _running(environment, server, seconds), _running(bench, judge, seconds + _GRACE_SECONDS)
-            async with together(*both) as (guest, judging):
-                report = await _relay(judging, guest, config, planned)
+            trial = Trial(bench, environment, path, config, planned, self.timeout_seconds)
+            report = await trial.at_once() if planned.whole else None
+            if report is None or report.get("cannot") == LIVE:
+                report = await trial.live()
         return self._verdict(planned, report)
 
     def _verdict(self, planned: Plan, report: Message) -> Verdict:
@@ -133,64 +121,3 @@ class Split:
 @functools.lru_cache(maxsize=256)
 def _plan(test: str, entry: str | None, module: str) -> Plan:
     return plan(test, entry, module)
-
-
-@asynccontextmanager
-async def together(*managers: AbstractAsyncContextManager[Any]) -> AsyncGenerator[list[Any]]:
-    """Enter and leave several context managers at the same time; those that were entered are left whatever happens."""
-    entering = [asyncio.ensure_future(manager.__aenter__()) for manager in managers]
-    try:
-        await asyncio.wait(entering)
-        yield [task.result() for task in entering]
-    finally:
-        for task in entering:
-            task.cancel()
-        await asyncio.wait(entering)
-        entered = [not task.cancelled() and task.exception() is None for task in entering]
-        leaving = [m.__aexit__(None, None, None) for m, inside in zip(managers, entered, strict=True) if inside]
-        await asyncio.gather(*leaving)
-
-
-def _running(environment: Environment, command: Python, seconds: float) -> Any:
-    return environment.start(command, timeout_seconds=seconds, env=_ENV, output_limit_bytes=_OUTPUT_LIMIT_BYTES)
-
-
-async def _relay(judge: Process, guest: Process, config: Message, planned: Plan) -> Message:
-    """Carry calls and replies between judge and judged code until the judge reports; return the report."""
-    bench = Conversation(judge, limit_bytes=_MESSAGE_LIMIT_BYTES)
-    code = Conversation(guest, limit_bytes=_MESSAGE_LIMIT_BYTES)
-    failed: str | None = None
-    replies: list[Message] = []
-    await code.send(*planned.ahead)
-    try:
-        while len(replies) < len(planned.ahead):
-            replies.append(_clean(await code.receive()))
-    except Unusable as error:
-        failed = await _words(error, guest)
-    try:
-        known = [list(pair) for pair in zip(planned.ahead, replies, strict=False)]
-        await bench.send({**config, "known": known})
-        while "report" not in (message := await bench.receive()):
-            if failed is None:
-                try:
-                    await code.send(_clean(message))
-                    message = _clean(await code.receive())
-                except Unusable as error:
-                    failed = await _words(error, guest)
-            await bench.send(message if failed is None else {"cannot": failed})
-    except Unusable as error:
-        return {"problem": await _words(error, judge)}
-    report: Message = message["report"]
-    return report
-
-
-def _clean(message: Message) -> Message:
-    return {name: value for name, value in message.items() if name in _FIELDS}
-
-
-async def _words(error: Unusable, process: Process) -> str:
-    if isinstance(error, Ended):
-        result = await process.wait()
-        if result.timed_out:
-            return f"it took longer than {result.seconds:.0f} s"
-    return str(error)

@@ -34,6 +34,8 @@ class Plan:
     tests: tuple[str, ...]
     """Names of the tests that it has at least."""
     ahead: tuple[Request, ...]
+    whole: bool
+    """Whether, as far as the source tells, these are all calls that it makes."""
 
 
 def plan(test: str, entry: str | None, module: str) -> Plan:
@@ -64,7 +66,8 @@ def plan(test: str, entry: str | None, module: str) -> Plan:
             raise UsageError(f"Split: {name} takes arguments; tests with fixtures can be judged by Tests, not split")
     blocks = _blocks(tree, style)
     bound = [line for block in blocks for line in _bound(block)]
-    return Plan(style, tuple(asserts), tuple(bound), tuple(tests), tuple(_ahead(tree, blocks, style, entry, module)))
+    ahead, whole = _ahead(tree, blocks, style, entry, module)
+    return Plan(style, tuple(asserts), tuple(bound), tuple(tests), tuple(ahead), whole)
 
 
 def _tests(tree: ast.Module) -> Iterator[str]:
@@ -97,15 +100,15 @@ def _bound(block: Sequence[ast.stmt]) -> Iterator[int]:
 
 def _ahead(
     tree: ast.Module, blocks: list[Sequence[ast.stmt]], style: Style, entry: str | None, module: str
-) -> Iterator[Request]:
-    """Yield the first requests of a run, up to the first that the source does not tell."""
+) -> tuple[list[Request], bool]:
+    """Return the first requests of a run, up to the first that the source does not tell, and whether there is none such."""
+    found: list[Request] = []
     names = {} if entry is None else {entry.rpartition(".")[2]: entry}
     for statement in tree.body:
         if isinstance(statement, ast.ImportFrom) and statement.module == module:
             for alias in statement.names:
-                yield {"op": "get", "on": "", "name": alias.name}
+                found.append({"op": "get", "on": "", "name": alias.name})
                 names[alias.asname or alias.name] = alias.name
-    count = 0
     for index, block in enumerate(blocks):
         known = names
         if style == "check" and index > 0:
@@ -115,10 +118,10 @@ def _ahead(
             if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and index == 0:
                 continue  # runs later, in a block of its own or when it is called
             calls = _calls(statement, known)
-            if calls is None or count + len(calls) > _MOST_AHEAD:
-                return
-            count += len(calls)
-            yield from calls
+            if calls is None or len(found) + len(calls) > _MOST_AHEAD:
+                return found, False
+            found += calls
+    return found, style != "tests" or not any(isinstance(node, ast.ClassDef) for node in tree.body)
 
 
 def _calls(statement: ast.stmt, names: dict[str, str]) -> list[Request] | None:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from branchwise.verifiers.split import together
+from branchwise.verifiers.split_run import together
 
 
 class Places:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
+from collections.abc import Iterator
 
 from ..core.errors import SandboxError
 from . import manifest as manifests
@@ -31,7 +33,7 @@ def merged(base: Manifest, text: bytes) -> Manifest:
     if not all(isinstance(path, str) and is_inside(path) for path in (*gone, *(path for path in folders if path))):
         raise SandboxError("this does not describe changes of a work space: it has a path that leads out of it")
     # A file or link hides whatever had its name, folders with all that is in them included.
-    result = _without(base, {*gone, *present})
+    result = _without(base, [*gone, *present])
     for folder in folders:
         if result.get(folder, _FOLDER).kind != "d":
             del result[folder]
@@ -40,25 +42,38 @@ def merged(base: Manifest, text: bytes) -> Manifest:
     return dict(sorted(result.items()))
 
 
-def _without(base: Manifest, hidden: set[str]) -> dict[str, Entry]:
-    if not hidden:
-        return dict(base)
-    return {path: entry for path, entry in base.items() if not any(name in hidden for name in _path_and_parents(path))}
+def is_unchanged(text: bytes) -> bool:
+    """Whether a worker's description says that nothing has changed."""
+    return text == b'[[], [""]]'
 
 
-def _path_and_parents(path: str) -> list[str]:
-    parts = path.split("/")
-    return ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
+def _without(base: Manifest, hidden: list[str]) -> dict[str, Entry]:
+    """Return `base` without what had one of these names, and what was below it."""
+    result = dict(base)
+    names = list(base)  # sorted, as manifests are
+    for path in hidden:
+        result.pop(path, None)
+        for inner in _below(path, names):
+            result.pop(inner, None)
+    return result
+
+
+def _below(folder: str, names: list[str]) -> Iterator[str]:
+    """Yield the paths below a folder from a sorted list."""
+    prefix = folder + "/"
+    index = bisect_left(names, prefix)
+    while index < len(names) and names[index].startswith(prefix):
+        yield names[index]
+        index += 1
 
 
 def _settle_empty_folders(result: dict[str, Entry], changed: list[str]) -> None:
     """A manifest names folders with nothing in them, and no others."""
     if not changed:
         return
-    parents = {name for path in result for name in _path_and_parents(path)[1:]}
-    parents.update(name for folder in changed for name in _path_and_parents(folder)[1:])
+    names = sorted({*result, *changed})
     for folder in changed:
-        if folder in parents:
-            result.pop(folder, None)
-        else:
+        if next(_below(folder, names), None) is None:
             result[folder] = _FOLDER
+        else:
+            result.pop(folder, None)

@@ -13,7 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from ..core.errors import OutputLimitExceeded, SandboxLost, UsageError
 from ..core.types import Command, ExecResult, Python, StateCost
 from . import manifest as manifests
-from .changes import merged
+from .changes import is_unchanged, merged
 from .conversation import Conversation
 from .guest import Guest
 from .manifest import Entry, Manifest, total_bytes
@@ -230,12 +230,18 @@ class WorkSpace:
         Raises:
             SandboxLost: the worker does not describe them.
         """
-        base = None
-        if self._number is not None:
-            base = store.manifest(store.empty_ref if self._state is None else self._state)
-        _, text = await self._call("manifest" if base is None else "changes", {})
+        return self._read(await self._describe(), store)
+
+    async def _describe(self) -> bytes:
+        """Have the worker describe the files, or, of a branch, what has changed since its state."""
+        _, text = await self._call("manifest" if self._number is None else "changes", {})
+        return text
+
+    def _read(self, text: bytes, store: Store) -> Manifest:
         with self.guest.reading():
-            return manifests.parse(json.loads(text)) if base is None else merged(base, text)
+            if self._number is None:
+                return manifests.parse(json.loads(text))
+            return merged(store.manifest(store.empty_ref if self._state is None else self._state), text)
 
     async def save(self, store: Store, secrets: Secrets) -> str:
         """Keep the present state in `store` and return its address; only contents that it has not are moved.
@@ -245,7 +251,11 @@ class WorkSpace:
             SandboxError: a file holds one of the secrets; nothing is kept.
         """
         begun = time.monotonic()
-        manifest = await self.manifest(store)
+        text = await self._describe()
+        if self._state is not None and is_unchanged(text) and store.holds(self._state):
+            self.cost += StateCost(time.monotonic() - begun, len(store.manifest(self._state)))
+            return self._state
+        manifest = self._read(text, store)
         with store.saving(manifest) as missing:
             for batch in _batches(missing):
                 contents = await self._contents(batch)

@@ -149,7 +149,7 @@ class Program:
                 self.feed(handle)
             elif handle in others:
                 self.hear(handle)
-            else:
+            elif handle in self.open_outputs:
                 self.drain(handle)
 
     def before_the_end(self) -> None:

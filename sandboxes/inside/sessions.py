@@ -173,6 +173,8 @@ class Cell(Program):
         self.session = session
         self.over = False
         """Whether the session has said that the cell came to its end, well or not."""
+        self.gone = False
+        """Whether there was nobody to give the cell to."""
 
     def start(self) -> None:
         """Wake the session and give it the cell."""
@@ -184,10 +186,10 @@ class Cell(Program):
         try:
             self.session.signal(signal.SIGCONT)
             send(self.session.control, {"do": "enter", "cwd": self.request["cwd"]}, [])
-            answer(self.session.control)
+            answer(self.session.control)  # one that was killed meanwhile gives none
             send(self.session.control, {"do": "cell"}, [source_read])
         except (OSError, ValueError):
-            self.cancelled = True  # it is dead, or deaf: it is ended, and the host brings it back
+            self.gone = self.cancelled = True  # it is dead, or deaf: the host brings it back
         finally:
             os.close(source_read)
         with contextlib.suppress(BrokenPipeError), os.fdopen(source_write, "wb") as sink:
@@ -224,7 +226,7 @@ class Cell(Program):
     def reply(self, *, timed_out: bool, seconds: float) -> Any:
         """Return how the cell ended."""
         header, body = super().reply(timed_out=timed_out, seconds=seconds)
-        return {**header, "over": self.over}, body
+        return {**header, "over": self.over, "gone": self.gone}, body
 
     def finish(self) -> None:
         """Take what is left in the pipes, which stay."""

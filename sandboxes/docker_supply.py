@@ -141,10 +141,12 @@ class DockerSupply:
 
     def _told(self) -> WorkerSettings:
         """Return what the worker is told."""
+        shares_files = any(mount.writable for mount in self._wanted.mounts)
         return WorkerSettings(
             scratch=[*self._scratch(), _QUEUES],
             guest=GUEST_UID,
-            branches={} if self._wanted.services else self._branches(),
+            branches={} if self._wanted.services or shares_files else self._branches(),
+            own_id=not shares_files,
             env=self._environment,
         )
 

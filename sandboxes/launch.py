@@ -37,7 +37,7 @@ _BOOTSTRAP = (
 )
 """Reads a program from standard input, up to a NUL, and becomes it: nothing has to be mounted or installed."""
 _MODULES = (
-    "frames", "kernel", "files", "branches", "python", "session", "nursery", "programs", "sessions", "worker"
+    "frames", "kernel", "files", "namespaces", "branches", "python", "session", "nursery", "programs", "sessions", "worker"
 )  # fmt: skip
 """The worker's modules, each after those that it imports."""
 _LOADER = """import sys, types
@@ -104,6 +104,8 @@ class WorkerSettings:
     """Resource limits of the guest's programs by their names in `resource`, without "RLIMIT_"."""
     branches: Mapping[str, int] = field(default_factory=dict[str, int])
     """Limits of work spaces that live side by side; empty where the worker shall not try to have several."""
+    own_id: bool = True
+    """Whether the guest may have another uid outside, or inside, in every sandbox; not where it shares files with others."""
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     """Further environment variables of the guest's programs."""
 
@@ -130,6 +132,7 @@ class WorkerSettings:
                 "guest": self.guest,
                 "limits": dict(self.limits),
                 "branches": dict(self.branches),
+                "own_id": self.own_id,
                 "env": environment,
                 "filters": filters,
             }

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from . import kernel
 from .files import SKIPPED_FOLDERS, SKIPPED_SUFFIX
+from .namespaces import enter
 
 if TYPE_CHECKING:  # Python 3.8 cannot evaluate these
     from .files import Row
@@ -27,77 +28,8 @@ HOME = ".branches"
 PRIVATE = kernel.MS_NOSUID | kernel.MS_NODEV
 EMPTY = "0"
 OPAQUE = "user.overlay.opaque"
-OWN_IDS = 0x70000000
-"""Ids from here on are nobody's."""
 MOST_LAYERS = 40
 """A look-up that fails asks every one, and the list has to fit into one page."""
-
-
-def own_namespaces(guest: int) -> None:
-    """Enter a user namespace in which this process may mount.
-
-    Raises:
-        OSError: the host does not allow it; nothing has changed.
-    """
-    with_map(guest, rehearsal=True)
-    with_map(guest, rehearsal=False)
-    kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
-
-
-def with_map(guest: int, *, rehearsal: bool) -> None:
-    """Leave the namespaces while another process, which stays in them, writes the table of ids.
-
-    There is no way back from half of this: a child goes first, to see whether all of it works.
-    """
-    ready_read, ready_write = os.pipe()
-    done_read, done_write = os.pipe()
-    parent = os.getpid()
-    child = os.fork()
-    stays = (child == 0) != rehearsal
-    if stays:
-        target = child if rehearsal else parent
-        os.close(ready_write)
-        allowed = os.read(ready_read, 1) == b"y" and write_map(target, guest)
-        os.write(done_write, b"y" if allowed else b"n")
-        if child == 0:
-            os._exit(0)
-        os.waitpid(child, 0)
-        for handle in (ready_read, done_read, done_write):
-            os.close(handle)
-        if not allowed:
-            raise OSError(errno.EPERM, "user namespaces cannot be made here")
-        return
-    try:
-        kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS)
-        os.write(ready_write, b"y")
-        if os.read(done_read, 1) != b"y":
-            raise OSError(errno.EPERM, "the table of ids cannot be written")
-        if child == 0:
-            kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
-    finally:
-        for handle in (ready_read, ready_write, done_read, done_write):
-            os.close(handle)
-        if child == 0:
-            os._exit(0)
-        os.waitpid(child, 0)
-
-
-def write_map(target: int, guest: int) -> bool:
-    """Give a process's new namespace the ids of this one; the guest's is one of its own outside.
-
-    The kernel counts some things per user on the whole machine: guests that shared a uid could take them from one another.
-    """
-    own = OWN_IDS + int.from_bytes(os.urandom(3), "big")
-    separate = f"0 0 {guest}\n{guest} {own} 1\n{guest + 1} {guest + 1} {65535 - guest}"
-    for table in (separate, "0 0 65536"):
-        try:
-            for name in ("uid_map", "gid_map"):
-                with open(f"/proc/{target}/{name}", "w") as file:
-                    file.write(table)
-        except OSError:
-            continue
-        return True
-    return False
 
 
 class Branch:
@@ -408,7 +340,7 @@ def copy_tree(source: str, target: str) -> None:
 def attempt(root: str, scratch: list[str], limits: dict[str, int], guest: int) -> Branches | None:
     """Return the branches of this sandbox; None where the host does not allow such mounts."""
     try:
-        own_namespaces(guest)
+        enter(guest)
         return Branches(root, scratch, limits)
     except OSError:
         os.chdir("/")

@@ -12,6 +12,7 @@ MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 32, 4096, 1
 MNT_DETACH = 2
 PR_SET_DUMPABLE, PR_SET_SECCOMP = 4, 22
 SECCOMP_MODE_FILTER = 2
+CAPABILITY_VERSION = 0x20080522
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -41,6 +42,24 @@ def unmount(target: str) -> None:
 def set_dumpable(allowed: bool) -> None:
     """Say whether others of the same user may look into this process."""
     _check(_libc.prctl(PR_SET_DUMPABLE, int(allowed), 0, 0, 0))
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Capabilities(ctypes.Structure):
+    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+
+
+def raise_capabilities() -> None:
+    """Make effective what this process is permitted to do."""
+    header = _Header(CAPABILITY_VERSION, 0)
+    both = (_Capabilities * 2)()
+    _check(_libc.capget(ctypes.byref(header), both))
+    for half in both:
+        half.effective = half.permitted
+    _check(_libc.capset(ctypes.byref(header), both))
 
 
 class _Program(ctypes.Structure):

@@ -24,6 +24,7 @@ from . import kernel
 from .branches import attempt
 from .files import Files
 from .frames import Hangup, Refused, Stream
+from .namespaces import any_id, has_own_ids
 from .nursery import Guest, Nursery
 from .programs import Program
 from .sessions import Cell, Sessions
@@ -52,7 +53,6 @@ class Worker:
         self.environment: dict[str, str] = {**os.environ, **settings["env"]}
         # Without its filter a guest could mount as the worker can: a machine that there is none for gets no sandbox.
         text = bytes.fromhex(settings["filters"][os.uname().machine]) if settings["filters"] else None
-        self.guest = Guest(self.uid, settings["limits"], text)
         self.scratch: list[str] = settings["scratch"]
         self.stream = Stream(0, 1)
         self.backlog: list[Frame] = []
@@ -66,6 +66,9 @@ class Worker:
         self.branches: Branches | None = None
         if settings["branches"] and text is not None and self.uid is not None:
             self.branches = self.open_branches(settings["branches"], self.uid)
+        if self.uid is not None and settings["own_id"] and not has_own_ids():
+            self.uid = any_id()
+        self.guest = Guest(self.uid, settings["limits"], text)
         self.nursery = Nursery(self.guest)
         self.sessions = Sessions(self)
         self.files = Files(self.root, self.scratch)

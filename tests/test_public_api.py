@@ -92,7 +92,18 @@ def test_import_is_light() -> None:
     """`import branchwise` loads none of the libraries that take long and that only runs, models or engines need."""
     program = "import sys, branchwise; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    heavy = {"docker", "httpx", "httpx2", "langchain_core", "langgraph", "openai", "pytest", "requests", "rich", "typer"}
+    heavy = {
+        "docker",
+        "httpx",
+        "httpx2",
+        "langchain_core",
+        "langgraph",
+        "openai",
+        "pytest",
+        "requests",
+        "rich",
+        "typer",
+    }
     assert heavy & set(loaded) == set()
 
 

@@ -1,0 +1,216 @@
+"""How long programs take in a warm sandbox, beside the same programs without one and by the engine's own exec.
+
+Everything is measured in turns, one of each after the other, so that what else the machine does falls on all alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import docker
+import psutil
+from sandbox_peers import engine_cpu_seconds
+
+from branchwise.core.protocols import Environment, Sandboxes
+from branchwise.core.types import Python
+from branchwise.sandboxes.inside.python import PRELOADED
+
+PROGRAM = "print(sum(number * number for number in range(100)))"
+ANSWER = "328350\n"
+NOTHING = ["python3", "-I", "-S", "-c", "pass"]
+LANES = 4
+"""Programs at the same time, where it is counted how many a second there can be."""
+LANE_SECONDS = 6.0
+KILOBYTE = os.urandom(1024)
+
+_SERVER = """
+import gc, importlib, os, struct, sys
+for name in sys.argv[1].split():
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        pass
+gc.collect()
+gc.freeze()
+def whole(size):
+    data = b""
+    while len(data) < size:
+        piece = os.read(0, size - len(data))
+        if not piece:
+            os._exit(0)
+        data += piece
+    return data
+while True:
+    code = whole(struct.unpack(">I", whole(4))[0])
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.dup2(write, 1)
+        os.setsid()
+        exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+        sys.stdout.flush()
+        os._exit(0)
+    os.close(write)
+    output = b""
+    while True:
+        piece = os.read(read, 65536)
+        if not piece:
+            break
+        output += piece
+    os.close(read)
+    os.waitpid(child, 0)
+    os.write(1, struct.pack(">I", len(output)) + output)
+"""
+
+
+class ForkServer:
+    """What a sandbox's worker does, at its barest, without a sandbox: forks a warm interpreter for each program."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls) -> ForkServer:
+        """Start one, with the modules loaded that a worker has."""
+        command = [host_python(), "-I", "-c", _SERVER, PRELOADED]
+        return cls(await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+
+    async def run(self, code: str) -> str:
+        """Return a program's output."""
+        process = self._process
+        assert process.stdin is not None  # both were asked for
+        assert process.stdout is not None
+        text = code.encode()
+        process.stdin.write(struct.pack(">I", len(text)) + text)
+        await process.stdin.drain()
+        size: int = struct.unpack(">I", await process.stdout.readexactly(4))[0]
+        return (await process.stdout.readexactly(size)).decode()
+
+    async def stop(self) -> None:
+        """End it."""
+        assert self._process.stdin is not None  # it was asked for
+        self._process.stdin.close()
+        await self._process.wait()
+
+
+def host_python() -> str:
+    """Return this machine's Python, not the link to it that an environment has."""
+    return str(Path(sys.executable).resolve())
+
+
+async def timed(work: Callable[[], Awaitable[Any]], times: list[float]) -> Any:
+    """Do it, and note the milliseconds."""
+    begun = time.perf_counter()
+    done = await work()
+    times.append((time.perf_counter() - begun) * 1000)
+    return done
+
+
+async def in_turns(ways: dict[str, Callable[[], Awaitable[Any]]], count: int) -> dict[str, float]:
+    """Return the median milliseconds of each way, which are taken one after the other, `count` times."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(count + 3):
+        for name, work in ways.items():
+            await timed(work, times[name] if number >= 3 else [])
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+async def latencies(environment: Environment, image: str, count: int) -> dict[str, float]:
+    """Return the median milliseconds of single operations."""
+    server = await ForkServer.start()
+    client = docker.from_env()
+    api: Any = client.api
+    number = api.create_container(image, ["sleep", "3600"], network_disabled=True)["Id"]
+    try:
+        api.start(number)
+        container: Any = client.containers.get(number)
+
+        async def ours() -> None:
+            assert (await environment.exec(Python(PROGRAM))).stdout == ANSWER
+
+        async def host_fork() -> None:
+            assert await server.run(PROGRAM) == ANSWER
+
+        async def fresh() -> None:
+            assert (await environment.exec(NOTHING)).ok
+
+        async def host_fresh() -> None:
+            subprocess.run([host_python(), *NOTHING[1:]], check=True, capture_output=True)  # noqa: ASYNC221
+
+        async def docker_exec() -> None:
+            assert container.exec_run(["python3", "-c", PROGRAM]).output == ANSWER.encode()
+
+        found = await in_turns(
+            {
+                "exec": ours,
+                "host_fork": host_fork,
+                "fresh": fresh,
+                "host_python": host_fresh,
+                "docker_exec": docker_exec,
+            },
+            count,
+        )
+    finally:
+        api.remove_container(number, force=True)
+        client.close()
+        await server.stop()
+    return found | await in_turns(
+        {
+            "write_1kb": lambda: environment.write("kilobyte", KILOBYTE),
+            "read_1kb": lambda: environment.read("kilobyte"),
+        },
+        count,
+    )
+
+
+async def processor_ms(environment: Environment, run_id: str, count: int) -> float:
+    """Return the milliseconds of processor time that one execution costs everybody: us, the engine, the sandbox."""
+    before = engine_cpu_seconds() + sandbox_cpu_seconds(run_id)
+    for _ in range(count):
+        await environment.exec(Python(PROGRAM))
+    return (engine_cpu_seconds() + sandbox_cpu_seconds(run_id) - before) / count * 1000
+
+
+def sandbox_cpu_seconds(run_id: str) -> float:
+    """Return the processor time of a run's workers and of all that they have started."""
+    total = 0.0
+    for process in psutil.process_iter(["cmdline"]):
+        if f"branchwise-run={run_id}" in (process.info["cmdline"] or []):
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+async def per_second(run: Callable[[], Awaitable[Any]]) -> int:
+    """Return how often `run` could be done, one time after the other, until the time was over."""
+    done, end = 0, time.perf_counter() + LANE_SECONDS
+    while time.perf_counter() < end:
+        await run()
+        done += 1
+    return done
+
+
+async def throughput(supply: Sandboxes) -> tuple[float, float]:
+    """Return executions a second in sandboxes and by as many fork servers without one."""
+    environments = [await supply.open() for _ in range(LANES)]
+    for environment in environments:
+        await environment.exec(Python(PROGRAM))
+    ours = sum(await asyncio.gather(*(per_second(lambda e=e: e.exec(Python(PROGRAM))) for e in environments)))
+    for environment in environments:
+        await environment.close()
+    servers = [await ForkServer.start() for _ in range(LANES)]
+    for server in servers:
+        await server.run(PROGRAM)
+    bare = sum(await asyncio.gather(*(per_second(lambda s=s: s.run(PROGRAM)) for s in servers)))
+    for server in servers:
+        await server.stop()
+    return ours / LANE_SECONDS, bare / LANE_SECONDS

@@ -83,12 +83,12 @@ class Timed:
 
 
 @bw.tool(effects="sandbox", timeout=60)
-async def note(ctx: bw.Context, text: str) -> str:
+async def note(ctx: bw.Context, text: str) -> str:  # noqa: D417 - the model is told this, not `ctx`
     """Write a note beside the program, and look whether the program compiles.
 
     Args:
         text: what to write.
-    """  # noqa: D417 - the model is told this, and `ctx` is not its business
+    """
     await ctx.sandbox.write("NOTES.md", text.encode())
     return (await ctx.sandbox.exec(bw.Python(CHECK))).stdout
 

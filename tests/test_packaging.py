@@ -169,9 +169,12 @@ def test_dependencies_are_those_that_are_imported() -> None:
 
 def test_pickle_is_never_imported() -> None:
     """Reading a pickle runs whatever is in it; journals and snapshots are read from disk."""
-    pattern = re.compile(r"^\s*(import|from) (pickle|dill|cloudpickle|marshal|shelve)\b", re.MULTILINE)
-    folders = [ROOT / FOLDERS[package] for package in PACKAGES]
-    wrong = [path for folder in folders for path in folder.glob("*.py") if pattern.search(path.read_text())]
+    pickles = re.compile(r"^\s*(import|from) (pickle|dill|cloudpickle|shelve)\b", re.MULTILINE)
+    # What the host compiles for a guest goes there by marshal; only guests may read it, and only from the host.
+    loads = re.compile(r"marshal\.loads?\b")
+    files = [path for package in PACKAGES for path in (ROOT / FOLDERS[package]).glob("*.py")]
+    wrong = [path for path in files if pickles.search(path.read_text())]
+    wrong += [path for path in files if loads.search(path.read_text()) and not path.name.startswith("guest_")]
     assert wrong == []
 
 

@@ -202,7 +202,8 @@ class Range:
             if not abuse.may_lose:
                 outcome.faults.append(f"the sandbox was lost: {error}")
             return False
-        if left := self._processes(env).items() - before.items():
+        now = self._processes(env)
+        if left := [f"{pid}: {now[pid]!r}" for pid in now if pid not in before]:
             outcome.faults.append(f"processes when the call had returned: {left}")
         if time.monotonic() - begun > limit + MARGIN_SECONDS:
             outcome.faults.append(f"the call took {time.monotonic() - begun:.1f} s of {limit:g}")

@@ -13,7 +13,7 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "kills.py"
 
 
-@pytest.mark.parametrize(("kind", "sandboxes"), [pytest.param("docker", 24, marks=pytest.mark.docker), ("local", 30)])
+@pytest.mark.parametrize(("kind", "sandboxes"), [pytest.param("docker", 16, marks=pytest.mark.docker), ("local", 20)])
 async def test_nothing_is_left_after_kills(kind: str, sandboxes: int) -> None:
     """Framework, worker, container and connection die at random points; no container, process, mount or file stays."""
     killing = await asyncio.create_subprocess_exec(

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import stat
 from typing import TYPE_CHECKING
 
@@ -28,8 +27,8 @@ HOME = ".branches"
 PRIVATE = kernel.MS_NOSUID | kernel.MS_NODEV
 EMPTY = "0"
 OPAQUE = "user.overlay.opaque"
-MOST_LAYERS = 40
-"""A look-up that fails asks every one, and the list has to fit into one page."""
+MOST_LAYERS = 100
+"""More do not fit into one page of mount options."""
 
 
 class Branch:
@@ -207,9 +206,8 @@ class Branches:
         """Add one entry of a branch's own folder to its changes."""
         status = entry.stat(follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode) and entry.name not in SKIPPED_FOLDERS:
-            with contextlib.suppress(OSError):
-                if os.getxattr(entry.path, OPAQUE, follow_symlinks=False) == b"y":
-                    rows.append(["x", path, 0, 0, ""])
+            if is_opaque(entry.path):
+                rows.append(["x", path, 0, 0, ""])
             folders.append(path)
         elif stat.S_ISCHR(status.st_mode):
             rows.append(["x", path, 0, 0, ""])
@@ -225,8 +223,7 @@ class Branches:
         branch = self.branches[number]
         os.fchdir(self.home)
         if os.listdir(branch.own):
-            active = self.active is branch
-            if active:
+            if self.active is branch:
                 self.unmount()
             os.fchdir(self.home)
             self.counter += 1
@@ -235,26 +232,29 @@ class Branches:
             os.rename(branch.own, layer)
             branch.stack = [layer, *branch.stack]
             self.renew(branch)
-            if len(branch.stack) > MOST_LAYERS:
-                self.flatten(branch)
-            if active:
-                self.switch(number)
+            self.compact(branch)
         os.chdir("/")
         self.states.pop(state, None)
         self.states[state] = list(branch.stack)
         return self.make_room()
 
-    def flatten(self, branch: Branch) -> None:
-        """Put a branch on a single layer that holds what all of its layers show."""
-        self.switch(branch.number)
-        os.fchdir(self.home)
-        self.counter += 1
-        layer = str(self.counter)
-        copy_tree(self.root, layer)
-        self.unmount()
-        os.fchdir(self.home)
-        self.sizes[layer] = self.measure(layer)
-        branch.stack = [layer]
+    def compact(self, branch: Branch) -> None:
+        """Merge layers of like size, so that a line of n changes stands on about log n of them.
+
+        Every look-up asks all layers. Merging takes links, not copies: layers never change.
+        """
+        while len(branch.stack) > 2 and 2 * self.sizes[branch.stack[0]][1] >= self.sizes[branch.stack[1]][1]:
+            upper, lower, *rest = branch.stack
+            self.counter += 1
+            merged = str(self.counter)
+            os.mkdir(merged)
+            os.chmod(merged, 0o1777)
+            for layer in (lower, upper):
+                lay_over(layer, merged)
+            self.sizes[merged] = self.measure(merged)
+            branch.stack = [merged, *rest]
+        if len(branch.stack) > MOST_LAYERS:
+            raise OSError(errno.ENOSPC, "too many layers")
 
     def make_room(self) -> list[str]:
         """Drop the states that were used longest ago until what is kept without need is within its limit."""
@@ -312,29 +312,50 @@ def remove(folder: str) -> None:
         os.rmdir(place)
 
 
-def copy_tree(source: str, target: str) -> None:
-    """Copy the files, links and folders of a tree with their owners, rights and times."""
-    os.mkdir(target)
+def lay_over(layer: str, target: str) -> None:
+    """Put what a layer says on top of what another folder says, whiteouts and all."""
     folders = [""]
     for folder in folders:
-        with os.scandir(os.path.join(source, folder)) as entries:
+        with os.scandir(os.path.join(layer, folder)) as entries:
             for entry in entries:
                 path = os.path.join(folder, entry.name)
                 place = os.path.join(target, path)
-                status = entry.stat(follow_symlinks=False)
                 if entry.is_dir(follow_symlinks=False):
-                    os.mkdir(place)
+                    lay_folder(entry, place)
                     folders.append(path)
-                elif entry.is_symlink():
-                    os.symlink(os.readlink(entry.path), place)
-                elif entry.is_file(follow_symlinks=False):
-                    shutil.copyfile(entry.path, place, follow_symlinks=False)
                 else:
-                    continue
-                os.chown(place, status.st_uid, status.st_gid, follow_symlinks=False)
-                if not entry.is_symlink():
-                    os.chmod(place, stat.S_IMODE(status.st_mode))
-                    os.utime(place, ns=(status.st_atime_ns, status.st_mtime_ns))
+                    take_away(place)
+                    os.link(entry.path, place, follow_symlinks=False)
+
+
+def lay_folder(entry: os.DirEntry[str], place: str) -> None:
+    """Put a layer's folder where another may be; one that hides what is below it goes on hiding it."""
+    opaque = is_opaque(entry.path)
+    if opaque or not (os.path.isdir(place) and not os.path.islink(place)):
+        opaque = opaque or os.path.lexists(place)
+        take_away(place)
+        os.mkdir(place)
+    status = entry.stat(follow_symlinks=False)
+    os.chown(place, status.st_uid, status.st_gid)
+    os.chmod(place, stat.S_IMODE(status.st_mode))
+    if opaque:
+        os.setxattr(place, OPAQUE, b"y")
+
+
+def is_opaque(folder: str) -> bool:
+    """Whether a folder of a layer hides what is below it."""
+    try:
+        return os.getxattr(folder, OPAQUE, follow_symlinks=False) == b"y"
+    except OSError:
+        return False
+
+
+def take_away(place: str) -> None:
+    """Remove whatever is there, if anything is."""
+    if os.path.isdir(place) and not os.path.islink(place):
+        remove(place)
+    elif os.path.lexists(place):
+        os.unlink(place)
 
 
 def attempt(root: str, scratch: list[str], limits: dict[str, int], guest: int) -> Branches | None:

@@ -157,6 +157,8 @@ class Keeper:
             os.dup2(nothing, handle)
         os.close(nothing)
         python.warm_up()
+        for name in [name for name in sys.modules if name.partition(".")[0] == __package__]:
+            del sys.modules[name]  # they are no modules for programs to import
 
     def serve(self) -> NoReturn:
         """Fork when told, report ends, end with the worker."""
@@ -212,8 +214,6 @@ class Keeper:
                 request: Header = json.loads(source.read())
             guarded(trouble, lambda: os.chdir(request["cwd"]))
             os.close(trouble)
-            for name in [name for name in sys.modules if name.partition(".")[0] == __package__]:
-                del sys.modules[name]
             if "python" not in request:
                 session.begin(handles[4], request["env"])
             python.become(request["python"], request["argv"], request["env"])

@@ -20,7 +20,7 @@ from typing import Any
 
 import docker
 import psutil
-from sandbox_peers import engine_cpu_seconds
+from sandbox_peers import engine_cpu_seconds, spent_seconds
 
 from branchwise.core.protocols import Environment, Sandboxes
 from branchwise.core.types import Python
@@ -169,20 +169,19 @@ async def latencies(environment: Environment, image: str, count: int) -> dict[st
 
 async def processor_ms(environment: Environment, run_id: str, count: int) -> float:
     """Return the milliseconds of processor time that one execution costs everybody: us, the engine, the sandbox."""
-    before = engine_cpu_seconds() + sandbox_cpu_seconds(run_id)
+    before = engine_cpu_seconds() | sandbox_cpu_seconds(run_id)
     for _ in range(count):
         await environment.exec(Python(PROGRAM))
-    return (engine_cpu_seconds() + sandbox_cpu_seconds(run_id) - before) / count * 1000
+    return spent_seconds(before, engine_cpu_seconds() | sandbox_cpu_seconds(run_id)) / count * 1000
 
 
-def sandbox_cpu_seconds(run_id: str) -> float:
-    """Return the processor time of a run's workers and of all that they have started."""
-    total = 0.0
+def sandbox_cpu_seconds(run_id: str) -> dict[int, float]:
+    """Return the processor time of a run's workers by process, that of all that they have started included."""
+    found: dict[int, float] = {}
     for process in psutil.process_iter(["cmdline"]):
         if f"branchwise-run={run_id}" in (process.info["cmdline"] or []):
-            times = process.cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
-    return total
+            found[process.pid] = sum(process.cpu_times()[:4])
+    return found
 
 
 async def per_second(run: Callable[[], Awaitable[Any]]) -> int:

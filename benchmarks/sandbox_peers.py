@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -120,17 +120,21 @@ async def _left_after_kill(peer: str, image: str) -> int:
     return len(left)
 
 
-def engine_cpu_seconds() -> float:
-    """Return the processor time of the engine's processes and of this one, those that have ended included."""
-    total = 0.0
+def engine_cpu_seconds() -> dict[int, float]:
+    """Return the processor time of the engine's processes and of this one by process, their ended children included."""
+    found: dict[int, float] = {}
     for process in [*psutil.process_iter(["name"]), psutil.Process(os.getpid())]:
         try:
             if process.pid == os.getpid() or process.name() in _ENGINE:
-                times = process.cpu_times()
-                total += times.user + times.system + times.children_user + times.children_system
+                found[process.pid] = sum(process.cpu_times()[:4])
         except psutil.NoSuchProcess:
             continue
-    return total
+    return found
+
+
+def spent_seconds(before: Mapping[int, float], after: Mapping[int, float]) -> float:
+    """Return the processor time that processes have used in between; those that have ended meanwhile are left out."""
+    return sum(seconds - before.get(pid, 0.0) for pid, seconds in after.items())
 
 
 def docker_exec(image: str, count: int) -> dict[str, float]:
@@ -148,7 +152,7 @@ def docker_exec(image: str, count: int) -> dict[str, float]:
             told = container.exec_run(["python3", "-c", PROGRAM])
             times.append(time.perf_counter() - begun)
             assert told.output == b"42\n", told
-        cpu_seconds = engine_cpu_seconds() - before
+        cpu_seconds = spent_seconds(before, engine_cpu_seconds())
     finally:
         api.remove_container(number, force=True)
         client.close()

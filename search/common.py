@@ -57,6 +57,9 @@ class BaseStrategy:
     def ready(self, node: NodeId, view: TreeView) -> None:
         """A node was judged (or cannot be) and may be expanded."""
 
+    def revalued(self, node: NodeId, view: TreeView) -> None:
+        """A node's value changed after it was ready: it was judged again, or verdicts on others say something of it."""
+
     # --- the protocol ---
 
     def ask(self, view: TreeView, slots: int) -> Sequence[Work]:
@@ -102,6 +105,16 @@ class BaseStrategy:
     def select(self, view: TreeView) -> NodeId | None:
         """Return the best node so far by its verdicts."""
         return best_by_verdict(view)
+
+
+def one_of(name: str, value: str, choices: Sequence[str]) -> None:
+    """Check a strategy's option that has a name.
+
+    Raises:
+        UsageError: `value` is none of `choices`.
+    """
+    if value not in choices:
+        raise UsageError(f"{name}={value!r} is unknown; it must be one of {', '.join(choices)}")
 
 
 def within(name: str, value: float, least: float, most: float = math.inf) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ..core.errors import UsageError
+from .beam import DVTS, Beam, StepBestOfN, TotBFS
 from .best_first import BestFirst
 from .best_of_n import BestOfN
-from .common import BaseStrategy
+from .common import BaseStrategy, one_of
+from .mcts import PUCT, UCT
+from .rebase import Rebase
 
-STRATEGIES: dict[str, type[BaseStrategy]] = {strategy.name: strategy for strategy in (BestFirst, BestOfN)}
+STRATEGIES: dict[str, type[BaseStrategy]] = {
+    strategy.name: strategy for strategy in (BestFirst, BestOfN, Beam, StepBestOfN, DVTS, TotBFS, Rebase, UCT, PUCT)
+}
 
 
 def parse_strategy(text: str) -> BaseStrategy:
@@ -38,6 +43,9 @@ def parse_strategy(text: str) -> BaseStrategy:
 
 
 def _value(kind: Any, key: str, text: str) -> Any:
+    if get_origin(kind) is Literal:
+        one_of(key, text, get_args(kind))
+        return text
     try:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]

@@ -28,7 +28,7 @@ from branchwise.core.protocols import Strategy
 from branchwise.core.simulation import Outcome, Simulation, StepTree
 from branchwise.core.tree import Tree, TreeView
 from branchwise.core.types import ROOT
-from branchwise.search import BestFirst, BestOfN
+from branchwise.search import DVTS, PUCT, UCT, Beam, BestFirst, BestOfN, Rebase, StepBestOfN
 
 STRATEGIES: dict[str, Callable[[], Strategy]] = {
     "best-first": BestFirst,
@@ -37,6 +37,14 @@ STRATEGIES: dict[str, Callable[[], Strategy]] = {
     "best-first, no pruning": lambda: BestFirst(width=2, depth=4, deduplicate=False, prior=1.0),
     "best-of-n": lambda: BestOfN(n=6, depth=4),
     "one trajectory": lambda: BestOfN(n=1, depth=8),
+    "beam": lambda: Beam(beams=2, width=2, depth=4),
+    "beams, two of them": lambda: Beam(beams=2, width=3, depth=3, groups=2, aggregate="product"),
+    "step-wise best-of-n": lambda: StepBestOfN(width=3, depth=5, aggregate="mean"),
+    "dvts": lambda: DVTS(width=2, groups=3, depth=3, aggregate="min"),
+    "rebase": lambda: Rebase(width=6, depth=4),
+    "uct": lambda: UCT(width=2, depth=3),
+    "uct, widening": lambda: UCT(width=1, growth=0.5, depth=4, virtual_loss=0.0),
+    "puct": lambda: PUCT(depth=3, deduplicate=False, policy="likelihood"),
 }
 """Every strategy and every configuration that takes another way through its code. Add yours."""
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 import pytest
 
 from branchwise.core.errors import UsageError
-from branchwise.search import BaseStrategy, BestFirst, BestOfN, parse_strategy
+from branchwise.search import (
+    DVTS,
+    PUCT,
+    UCT,
+    BaseStrategy,
+    Beam,
+    BestFirst,
+    BestOfN,
+    Rebase,
+    StepBestOfN,
+    TotBFS,
+    parse_strategy,
+)
 
 
 @pytest.mark.parametrize(
@@ -16,6 +28,13 @@ from branchwise.search import BaseStrategy, BestFirst, BestOfN, parse_strategy
         ("best-of-n:n=3", BestOfN(n=3)),
         ("best-first:width=2,depth=5", BestFirst(width=2, depth=5)),
         ("best-first:patience=0.5,deduplicate=false", BestFirst(patience=0.5, deduplicate=False)),
+        ("uct:growth=0.5", UCT(growth=0.5)),
+        ("puct:policy=likelihood,exploration=1.25", PUCT(policy="likelihood", exploration=1.25)),
+        ("beam:beams=2,aggregate=min", Beam(beams=2, aggregate="min")),
+        ("step-best-of-n:width=3,groups=2", StepBestOfN(width=3, groups=2)),
+        ("dvts:groups=8", DVTS(groups=8)),
+        ("tot-bfs", TotBFS()),
+        ("rebase:temperature=0.5", Rebase(temperature=0.5)),
     ],
 )
 def test_strategies_by_name(text: str, strategy: BaseStrategy) -> None:
@@ -26,7 +45,7 @@ def test_strategies_by_name(text: str, strategy: BaseStrategy) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("beam", "best-first"),
+        ("bean", "best-first"),
         ("", "best-of-n"),
         ("best-first:breadth=2", "width="),
         ("best-first:width", "width="),
@@ -34,6 +53,7 @@ def test_strategies_by_name(text: str, strategy: BaseStrategy) -> None:
         ("best-first:width=0", "width"),
         ("best-first:deduplicate=maybe", "deduplicate"),
         ("best-first:seed=3", "width="),
+        ("beam:aggregate=median", "last, min, product, mean"),
         ("best-first:_issued=3", "width="),
     ],
 )

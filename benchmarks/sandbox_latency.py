@@ -35,7 +35,7 @@ LANE_SECONDS = 6.0
 KILOBYTE = os.urandom(1024)
 
 _SERVER = """
-import gc, importlib, os, struct, sys
+import gc, importlib, os, resource, struct, sys
 for name in sys.argv[1].split():
     try:
         importlib.import_module(name)
@@ -53,29 +53,46 @@ def whole(size):
     return data
 while True:
     code = whole(struct.unpack(">I", whole(4))[0])
-    read, write = os.pipe()
+    pipes = [os.pipe() for _ in range(3)]
     child = os.fork()
     if child == 0:
-        os.dup2(write, 1)
+        for handle, end in ((0, pipes[0][0]), (1, pipes[1][1]), (2, pipes[2][1])):
+            os.dup2(end, handle)
         os.setsid()
+        os.nice(5)
+        for limit in (resource.RLIMIT_CORE, resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE):
+            resource.setrlimit(limit, resource.getrlimit(limit))
+        if os.getuid() == 0:
+            os.setgroups([])
+            os.setresgid(65532, 65532, 65532)
+            os.setresuid(65532, 65532, 65532)
         exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
         sys.stdout.flush()
         os._exit(0)
-    os.close(write)
+    for end in (pipes[0][0], pipes[0][1], pipes[1][1], pipes[2][1]):
+        os.close(end)
     output = b""
-    while True:
-        piece = os.read(read, 65536)
-        if not piece:
-            break
-        output += piece
-    os.close(read)
+    for source in (pipes[1][0], pipes[2][0]):
+        while True:
+            piece = os.read(source, 65536)
+            if not piece:
+                break
+            output += piece
+        os.close(source)
     os.waitpid(child, 0)
+    try:
+        os.killpg(child, 9)
+    except OSError:
+        pass
     os.write(1, struct.pack(">I", len(output)) + output)
 """
 
 
 class ForkServer:
-    """What a sandbox's worker does, at its barest, without a sandbox: forks a warm interpreter for each program."""
+    """What a sandbox's worker does, at its barest, without a sandbox: forks a warm interpreter for each program.
+
+    Streams, session, limits and another user for the program, an end for its process group; no protocol, no filter.
+    """
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process

@@ -1,25 +1,33 @@
 """Search strategies: pure ask/tell objects that decide what to try next."""
 
+from .ab_mcts import ABMCTS
 from .beam import DVTS, Beam, StepBestOfN, TotBFS
 from .best_first import BestFirst
 from .best_of_n import BestOfN
+from .calibration import Calibration, expected_calibration_error, threshold_for
 from .common import BaseStrategy
+from .controllers import NoiseAware
 from .mcts import PUCT, UCT
 from .named import parse_strategy
 from .rebase import Rebase
 from .selectors import best_by_verdict
 
 __all__ = [  # noqa: RUF022 - in plain order, which a test checks
+    "ABMCTS",
     "BaseStrategy",
     "Beam",
     "BestFirst",
     "BestOfN",
+    "Calibration",
     "DVTS",
+    "NoiseAware",
     "PUCT",
     "Rebase",
     "StepBestOfN",
     "TotBFS",
     "UCT",
     "best_by_verdict",
+    "expected_calibration_error",
     "parse_strategy",
+    "threshold_for",
 ]

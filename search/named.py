@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ..core.errors import UsageError
+from .ab_mcts import ABMCTS
 from .beam import DVTS, Beam, StepBestOfN, TotBFS
 from .best_first import BestFirst
 from .best_of_n import BestOfN
 from .common import BaseStrategy, one_of
+from .controllers import NoiseAware
 from .mcts import PUCT, UCT
 from .rebase import Rebase
 
 STRATEGIES: dict[str, type[BaseStrategy]] = {
-    strategy.name: strategy for strategy in (BestFirst, BestOfN, Beam, StepBestOfN, DVTS, TotBFS, Rebase, UCT, PUCT)
+    strategy.name: strategy
+    for strategy in (BestFirst, BestOfN, Beam, StepBestOfN, DVTS, TotBFS, Rebase, UCT, PUCT, ABMCTS)
 }
 
 
-def parse_strategy(text: str) -> BaseStrategy:
+def parse_strategy(text: str) -> BaseStrategy | NoiseAware:
     """Return the strategy that `name` or `name:option=value,...` describes; `none` is one trajectory.
+
+    `noise-aware:` before another strategy runs it with verifiers that err.
 
     Raises:
         UsageError: unknown name or option, or a value that does not fit.
@@ -27,8 +33,15 @@ def parse_strategy(text: str) -> BaseStrategy:
     name, _, options = text.partition(":")
     if name == "none":
         return BestOfN(n=1)
+    if name == NoiseAware.name:
+        inner = parse_strategy(options or BestFirst.name)
+        if isinstance(inner, NoiseAware):
+            raise UsageError(f"{text!r} names {name!r} twice; once does it")
+        return NoiseAware(inner)
     if name not in STRATEGIES:
-        raise UsageError(f"no strategy is called {name!r}; there are: none, {', '.join(STRATEGIES)}")
+        raise UsageError(
+            f"no strategy is called {name!r}; there are: none, {', '.join([*STRATEGIES, NoiseAware.name])}"
+        )
     strategy = STRATEGIES[name]
     hints = get_type_hints(strategy)
     known = {f.name: hints[f.name] for f in fields(strategy) if f.init and f.name != "seed"}
@@ -43,6 +56,8 @@ def parse_strategy(text: str) -> BaseStrategy:
 
 
 def _value(kind: Any, key: str, text: str) -> Any:
+    if get_origin(kind) is UnionType:  # an option that may be left out
+        kind = next(one for one in get_args(kind) if one is not NoneType)
     if get_origin(kind) is Literal:
         one_of(key, text, get_args(kind))
         return text

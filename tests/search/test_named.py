@@ -6,6 +6,7 @@ import pytest
 
 from branchwise.core.errors import UsageError
 from branchwise.search import (
+    ABMCTS,
     DVTS,
     PUCT,
     UCT,
@@ -30,6 +31,8 @@ from branchwise.search import (
         ("best-first:patience=0.5,deduplicate=false", BestFirst(patience=0.5, deduplicate=False)),
         ("uct:growth=0.5", UCT(growth=0.5)),
         ("puct:policy=likelihood,exploration=1.25", PUCT(policy="likelihood", exploration=1.25)),
+        ("ab-mcts:posterior=beta", ABMCTS(posterior="beta")),
+        ("ab-mcts:mean=0.3", ABMCTS(mean=0.3)),
         ("beam:beams=2,aggregate=min", Beam(beams=2, aggregate="min")),
         ("step-best-of-n:width=3,groups=2", StepBestOfN(width=3, groups=2)),
         ("dvts:groups=8", DVTS(groups=8)),

@@ -122,9 +122,11 @@ class Solver:
     # --- verdicts ---
 
     async def score(self, work: Score, tree: Tree, bill: Bill) -> tuple[Verdict, ...]:
-        """Return the verdicts of every verifier that applies to the node."""
+        """Return the verdicts of every verifier that applies to the node, or of those that are to be asked again."""
         path = tree.path(work.node)
         applying = [v for v in self.agent.verifiers if v.scope == "state" or path[-1].answer is not None]
+        if work.verifiers:
+            return tuple([await self._ask(v, path, bill) for v in applying if v.name in work.verifiers])
         return tuple([await self._judge(verifier, path, bill) for verifier in applying])
 
     async def _judge(self, verifier: Verifier, path: Sequence[Node], bill: Bill) -> Verdict:

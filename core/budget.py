@@ -130,6 +130,13 @@ class Ledger:
         room = [b._room(limit) for b in self._chain() if limit in b._caps]
         return max(0.0, min(room)) if room else None
 
+    @property
+    def share_left(self) -> float | None:
+        """What is left of the tightest limit, in [0, 1]; None without limits. Disk space is no limit of work."""
+        shares = [max(0.0, b._room(name)) / b._caps[name] for b in self._chain() for name in b._caps if b._caps[name]]
+        shares += [max(0.0, 1 - b.elapsed_seconds / s) for b in self._chain() if (s := b.budget.seconds) is not None]
+        return min(shares) if shares else None
+
     def limits(self, limit: str) -> bool:
         """Whether this ledger or an ancestor caps `limit`."""
         return any(limit in b._caps for b in self._chain())

@@ -40,6 +40,8 @@ class Score:
 
     id: WorkId
     node: NodeId
+    verifiers: tuple[str, ...] = ()
+    """Ask these by name, though they have judged the node, or an equal state, before. Empty: all of them, none twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,10 @@ class Selected:
     node: NodeId
     by: str
     """What selected it."""
+    confidence: float | None = None
+    """Probability that it is right, where the strategy has an estimate."""
+    confidence_source: str = ""
+    """How that was estimated."""
 
 
 @dataclass(frozen=True, slots=True)

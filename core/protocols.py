@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol, Self
+from typing import ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from .events import Event, Work
 from .tree import TreeView
@@ -17,6 +17,7 @@ from .types import (
     ModelRequest,
     ModelResponse,
     Node,
+    NodeId,
     Semantics,
     StateCost,
     Task,
@@ -422,6 +423,31 @@ class Strategy(Protocol):
 
     def select(self, view: TreeView) -> int | None:
         """Return the best node so far, None where no node is worth answering with."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Appraisal:
+    """A choice with what it is worth."""
+
+    node: NodeId | None
+    """None: abstain."""
+    confidence: float | None = None
+    """Probability that the best node is right, also where it is not good enough to answer with."""
+    source: str = ""
+    """How `confidence` was estimated; where there is no node, why."""
+
+
+@runtime_checkable
+class Appraiser(Protocol):
+    """What a strategy may be beside: one that knows how far verdicts can be trusted."""
+
+    def accepts(self, node: NodeId, view: TreeView) -> bool:
+        """Whether the node is accepted and the search over. Otherwise the first verdicts that pass decide."""
+        ...
+
+    def appraise(self, view: TreeView, accepted: NodeId | None = None) -> Appraisal:
+        """Return the choice that `select` makes, or the accepted node, and what it is worth."""
         ...
 
 

@@ -39,6 +39,11 @@ class TreeView(Protocol):
         """The number that the next work item must carry."""
         ...
 
+    @property
+    def share_left(self) -> float | None:
+        """What is left of the tightest limit of the budget, in [0, 1]; None without limits. No part of the journal."""
+        ...
+
     def __len__(self) -> int: ...
     def __contains__(self, node: object) -> bool: ...
     def __iter__(self) -> Iterator[Node]: ...
@@ -91,7 +96,11 @@ class Tree:
         """Everything that was charged so far."""
         self.elapsed_seconds = 0.0
         """Wall clock of the run's ended processes, as far as the journal tells."""
+        self.share_left: float | None = None
+        """Kept up to date by the search machine; no part of the fold."""
         self.selected: NodeId | None = None
+        self.confidence: tuple[float, str] | None = None
+        """Probability that the selected node is right and how it was estimated, where the strategy told."""
         self.accepted: NodeId | None = None
         self.stopped: Stopped | None = None
 
@@ -131,8 +140,9 @@ class Tree:
                 self.usage += lost
                 self.elapsed_seconds = elapsed_seconds
                 self.stopped = None
-            case Selected(node):
+            case Selected(node, _, confidence, source):
                 self.selected = node
+                self.confidence = None if confidence is None else (confidence, source)
             case Accepted(node):
                 self.accepted = node
             case Stopped(_, _, elapsed_seconds):

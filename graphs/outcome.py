@@ -20,7 +20,7 @@ async def outcome(tree: Tree, ledger: Ledger, solver: Solver, retention: Retenti
     assert tree.stopped is not None
     node = tree.selected
     verdicts = tuple(tree.verdicts(node)) if node is not None else ()
-    value = tree.value(node) if node is not None else None
+    confidence, source = tree.confidence or _mean_verdict(tree)
     chosen = tree[node] if node is not None else None
     detail = tree.stopped.detail
     changed: dict[str, bytes] = {}
@@ -38,10 +38,8 @@ async def outcome(tree: Tree, ledger: Ledger, solver: Solver, retention: Retenti
         answer=chosen.answer if chosen is not None else None,
         accepted=tree.accepted is not None,
         abstained=chosen is None,
-        confidence=value,
-        confidence_source="mean verdict of the chosen node, not calibrated"
-        if value is not None
-        else "nobody judged it",
+        confidence=confidence,
+        confidence_source=source,
         verdicts=verdicts,
         stop_reason=tree.stopped.reason,
         stop_detail=detail,
@@ -55,6 +53,12 @@ async def outcome(tree: Tree, ledger: Ledger, solver: Solver, retention: Retenti
         state=state,
         states=_states(solver, retention),
     )
+
+
+def _mean_verdict(tree: Tree) -> tuple[float | None, str]:
+    """Return what stands for a probability where the strategy has no estimate."""
+    value = tree.value(tree.selected) if tree.selected is not None else None
+    return value, "nobody judged it" if value is None else "mean verdict of the chosen node, not calibrated"
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from ..core.events import (
     Work,
     WorkStarted,
 )
-from ..core.protocols import Strategy
+from ..core.protocols import Appraisal, Appraiser, Strategy
 from ..core.tree import Tree
 from ..core.types import Node, NodeId, StopReason, Verdict, WorkId
 
@@ -99,8 +99,11 @@ class Search:
     """The last one."""
     _failed_in_a_row: int = field(default=0, init=False)
     _interrupted: bool = field(default=False, init=False)
+    _appraiser: Appraiser | None = field(init=False)
+    """The strategy, where it knows how far verdicts can be trusted."""
 
     def __post_init__(self) -> None:
+        self._appraiser = self.strategy if isinstance(self.strategy, Appraiser) else None
         self.tree = Tree(self.root)
 
     # --- from outside ---
@@ -197,7 +200,7 @@ class Search:
     def _check(self, events: Sequence[Event]) -> list[Event]:
         """Decide whether the search is over."""
         for event in events:
-            if isinstance(event, Judged) and self.tree.passed(event.node):
+            if isinstance(event, Judged) and self._accepts(event.node):
                 accepted = Accepted(event.node)
                 self._take([accepted])
                 self._reason = ("accepted", f"the verifiers accepted node {event.node}")
@@ -209,6 +212,18 @@ class Search:
         elif self._failed_in_a_row >= max(8, 2 * self.slots):
             self._reason = ("failed", f"{self._failed_in_a_row} work items in a row failed; {self._last_failure()}")
         return []
+
+    def _accepts(self, node: NodeId) -> bool:
+        """Whether the verdicts on a node end the search."""
+        return self.tree.passed(node) if self._appraiser is None else self._appraiser.accepts(node, self.tree)
+
+    def _appraise(self) -> Appraisal:
+        """Choose the best node; the accepted one where there is one."""
+        accepted = self.tree.accepted
+        if self._appraiser is not None:
+            return self._appraiser.appraise(self.tree, accepted)
+        node = accepted if accepted is not None else self.strategy.select(self.tree)
+        return Appraisal(None if node is None else NodeId(node))
 
     async def _stop(self) -> list[Event]:
         """Cancel what is in flight, choose the best node, and say so."""
@@ -228,12 +243,12 @@ class Search:
             events += self._done
             self._done.clear()
         self._take(events)
-        node = self.tree.accepted if self.tree.accepted is not None else self.strategy.select(self.tree)
+        chosen = self._appraise()
         last: list[Event] = []
-        if node is None:
-            last.append(Abstained("no node was judged and none gave an answer"))
+        if chosen.node is None:
+            last.append(Abstained(chosen.source or "no node was judged and none gave an answer"))
         else:
-            last.append(Selected(NodeId(node), self.strategy.name))
+            last.append(Selected(chosen.node, self.strategy.name, chosen.confidence, chosen.source))
         last.append(Stopped(reason, detail, self.ledger.elapsed_seconds))
         self._take(last)
         return events + last
@@ -244,6 +259,7 @@ class Search:
         """Ask the strategy and start what it wants, until it wants nothing more for now."""
         events: list[Event] = []
         while self._reason is None:
+            self.tree.share_left = self.ledger.share_left
             asked = self.strategy.ask(self.tree, self._room())
             batch: list[Event] = []
             for work in self._admissible(asked):

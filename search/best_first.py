@@ -91,9 +91,15 @@ class BestFirst(BaseStrategy):
             self._frontier.remove(node)
 
     def _count(self, node: NodeId, by: int, view: TreeView) -> None:
-        self._issued[node] = self._issued.get(node, 0) + by
+        issued = self._issued.get(node, 0) + by
+        if by:
+            self._issued[node] = issued
         if node in self._frontier:
-            self._frontier.put(node, self._priority(node, view, self._issued[node]))
+            self._frontier.put(node, self._priority(node, view, issued))
+
+    def revalued(self, node: NodeId, view: TreeView) -> None:
+        """Rank a waiting node by its new value."""
+        self._count(node, 0, view)
 
     def ready(self, node: NodeId, view: TreeView) -> None:
         """Put a judged node into the frontier, unless it is finished, too deep or a duplicate."""

@@ -248,6 +248,8 @@ class Python:
     code: str
     args: tuple[str, ...] = ()
     """`sys.argv[1:]`."""
+    keep: bool = False
+    """Whether the text comes often and is no secret: sandboxes then keep it compiled, and any guest may find it."""
 
 
 Command = Sequence[str] | str | Python

@@ -177,10 +177,10 @@ class WorkSpace:
     ) -> dict[str, Any]:
         """Return the fields of a request to run a program."""
         match command:
-            case Python(code, args):
+            case Python(code, args, keep):
                 if "\0" in code:
                     raise UsageError("a Python program cannot hold a NUL character")
-                what: dict[str, Any] = {"python": code, "argv": list(args)}
+                what: dict[str, Any] = {"python": code, "argv": list(args), "keep": keep}
             case str():
                 what = {"argv": ["/bin/sh", "-c", command]}
             case _:

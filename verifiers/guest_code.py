@@ -7,11 +7,7 @@ packages. A program is what is left of them without docstrings, annotations and 
 from __future__ import annotations
 
 import ast
-import base64
 import functools
-import importlib.util
-import marshal
-import zlib
 from pathlib import Path
 
 from ..core.types import Python
@@ -19,17 +15,14 @@ from ..core.types import Python
 _HERE = Path(__file__).parent
 
 
-_LOADER = """\
+_BEGINNING = """\
+from __future__ import annotations
 import sys
+__name__ = "<branchwise>"
+sys.modules["__main__"] = type(sys)("__main__")
 sys.path[:] = [path for path in sys.path if path not in ("", ".")]
-import _frozen_importlib_external, binascii, marshal, zlib
-if _frozen_importlib_external.MAGIC_NUMBER == {magic!r}:
-    code = marshal.loads(zlib.decompress(binascii.a2b_base64({code!r})))
-else:
-    code = compile(zlib.decompress(binascii.a2b_base64({source!r})), "<branchwise>", "exec")
-exec(code, {{"__name__": "<branchwise>"}})
 """
-"""Nothing that lies in the work space is imported unless the program says so. Compiling would take longer than everything else, so the code object goes along, for a Python of the same version."""
+"""What is judged finds another `__main__` than ours. Nothing in the work space is imported unless the program says so."""
 
 
 def program(*names: str, args: tuple[str, ...] = ()) -> Python:
@@ -41,15 +34,12 @@ def program(*names: str, args: tuple[str, ...] = ()) -> Python:
         names: modules; each may use what those before it define.
         args: the program's arguments.
     """
-    return Python(_text(*names), args)
+    return Python(_text(*names), args, keep=True)
 
 
 @functools.cache
 def _text(*names: str) -> str:
-    source = _source(*names)
-    code = marshal.dumps(compile(source, "<branchwise>", "exec"))
-    packed = [base64.b64encode(zlib.compress(data, 9)).decode("ascii") for data in (code, source.encode())]
-    return _LOADER.format(magic=importlib.util.MAGIC_NUMBER, code=packed[0], source=packed[1])
+    return _BEGINNING + _source(*names)
 
 
 def _source(*names: str) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import array
 import contextlib
 import errno
+import gc
+import hashlib
 import json
 import os
 import resource
@@ -24,6 +26,7 @@ from . import kernel, python, session
 
 if TYPE_CHECKING:  # Python 3.8 cannot evaluate these
     from collections.abc import Callable
+    from types import CodeType
     from typing import NoReturn
 
     from .frames import Header
@@ -32,6 +35,7 @@ NEWS = struct.Struct("=ii")
 """A process and its exit status as `wait` has it; -1 where it has only just been born."""
 BORN = -1
 ANSWER_SECONDS = 10.0
+MOST_KEPT = 32
 NICENESS = 5
 
 
@@ -76,6 +80,8 @@ class Nursery:
         theirs.close()
         self.alive = True
         self.unheard: list[tuple[int, int]] = []
+        self.known: list[str] = []
+        """Digests of the programs that it keeps compiled, the one used last at the end."""
         self.socket.setblocking(False)
 
     def fork(self, handles: list[int], order: bytes) -> int | None:
@@ -100,6 +106,29 @@ class Nursery:
         with os.fdopen(order_write, "wb") as sink, contextlib.suppress(BrokenPipeError):
             sink.write(order)
         return pid
+
+    def learn(self, text: str) -> str | None:
+        """Have a program kept compiled; return its digest, None where that fails."""
+        encoded = text.encode()
+        digest = hashlib.sha256(encoded).hexdigest()
+        if digest in self.known:
+            self.known.remove(digest)
+        else:
+            source_read, source_write = os.pipe()
+            try:
+                rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [source_read]))
+                forgotten = self.known.pop(0) if len(self.known) >= MOST_KEPT else ""
+                self.socket.sendmsg([f"learn {digest} {forgotten}".encode()], [rights])
+            except OSError:
+                self.end()
+                os.close(source_write)
+                return None
+            finally:
+                os.close(source_read)
+            with os.fdopen(source_write, "wb") as sink, contextlib.suppress(BrokenPipeError):
+                sink.write(encoded)
+        self.known.append(digest)
+        return digest
 
     def hear_of_birth(self) -> int:
         """Return the number of the process that was asked for."""
@@ -145,6 +174,7 @@ class Keeper:
     def __init__(self, guest: Guest, channel: socket.socket) -> None:
         self.guest = guest
         self.channel = channel
+        self.kept: dict[str, CodeType | str] = {}
         self.wakeup, wakeup_write = os.pipe()
         for handle in (self.wakeup, wakeup_write):
             os.set_blocking(handle, False)
@@ -176,16 +206,30 @@ class Keeper:
         """Fork a process that reads its order by itself."""
         handles = array.array("i")
         space = socket.CMSG_LEN(6 * handles.itemsize)
-        message, ancillary, _, _ = self.channel.recvmsg(16, space)
+        message, ancillary, _, _ = self.channel.recvmsg(256, space)
         if not message:
             os._exit(0)
         handles.frombytes(ancillary[0][2])
+        if message.startswith(b"learn "):
+            self.learn(message.decode().split(" "), handles[0])
+            return
         pid = os.fork()
         if pid == 0:
             self.begin(list(handles))
         for handle in handles:
             os.close(handle)
         self.channel.send(NEWS.pack(pid, BORN))
+
+    def learn(self, words: list[str], source: int) -> None:
+        """Compile a program that comes often; one that does not compile shall say so when it is run."""
+        with os.fdopen(source, "rb") as file:
+            text = file.read().decode()
+        self.kept.pop(words[2], None)
+        try:
+            self.kept[words[1]] = compile(text, python.NAME, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            self.kept[words[1]] = text
+        gc.freeze()
 
     def report(self) -> None:
         """Tell the worker who has ended."""
@@ -214,9 +258,10 @@ class Keeper:
                 request: Header = json.loads(source.read())
             guarded(trouble, lambda: os.chdir(request["cwd"]))
             os.close(trouble)
-            if "python" not in request:
+            if "python" not in request and "kept" not in request:
                 session.begin(handles[4], request["env"])
-            python.become(request["python"], request["argv"], request["env"])
+            program = self.kept[request["kept"]] if "kept" in request else request["python"]
+            python.become(program, request["argv"], request["env"])
         finally:
             os._exit(127)
 

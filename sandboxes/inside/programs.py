@@ -67,6 +67,10 @@ class Program:
         if "python" not in self.request or not self.worker.nursery.alive:
             return None
         order = {name: self.request[name] for name in ("python", "argv", "env", "cwd")}
+        kept = self.worker.nursery.learn(order["python"]) if self.request["keep"] else None
+        if kept is not None:
+            del order["python"]
+            order["kept"] = kept
         return self.worker.nursery.fork(handles, json.dumps(order).encode())
 
     def fork(self, streams: list[int], trouble: int) -> int:

@@ -41,7 +41,7 @@ def warm_up() -> None:
     gc.freeze()  # what is here stays: a collection in a child shall not touch, and so copy, its pages
 
 
-def become(code: str, arguments: list[str], environment: dict[str, str]) -> NoReturn:
+def become(code: str | types.CodeType, arguments: list[str], environment: dict[str, str]) -> NoReturn:
     """Run a program as `__main__` and leave as Python leaves."""
     prepare(arguments, environment)
     main = fresh_main()
@@ -89,10 +89,12 @@ def fresh_main() -> types.ModuleType:
     return main
 
 
-def run(code: str, main: types.ModuleType, name: str) -> None:
+def run(code: str | types.CodeType, main: types.ModuleType, name: str) -> None:
     """Run a program to its end, or to the exception by which it leaves."""
-    linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
-    exec(compile(code, name, "exec", dont_inherit=True), vars(main))
+    if isinstance(code, str):
+        linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
+        code = compile(code, name, "exec", dont_inherit=True)
+    exec(code, vars(main))
 
 
 def report(error: BaseException) -> int:

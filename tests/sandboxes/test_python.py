@@ -65,6 +65,15 @@ async def test_same_as_a_fresh_interpreter(env: WorkerEnvironment, name: str) ->
     assert (fast.exit_code, fast.stdout) == (slow.exit_code, slow.stdout)
     assert fast.stderr.splitlines()[-1:] == slow.stderr.splitlines()[-1:]
     assert "inside/" not in fast.stderr  # nothing of the worker shows
+    for _ in range(2):
+        kept = await env.exec(Python(code, ("a", "b c"), keep=True), **given)
+        assert (kept.exit_code, kept.stdout) == (slow.exit_code, slow.stdout)
+
+
+async def test_kept_programs_make_room(env: WorkerEnvironment) -> None:
+    """More of them than a sandbox keeps are run as well."""
+    for number in [*range(40), *range(3)]:
+        assert (await env.exec(Python(f"print({number})", keep=True))).stdout == f"{number}\n"
 
 
 async def test_programs_do_not_share_what_they_change(env: WorkerEnvironment) -> None:

@@ -1,5 +1,6 @@
 """Search strategies: pure ask/tell objects that decide what to try next."""
 
+from .a_star import AStar
 from .ab_mcts import ABMCTS
 from .beam import DVTS, Beam, StepBestOfN, TotBFS
 from .best_first import BestFirst
@@ -7,6 +8,7 @@ from .best_of_n import BestOfN
 from .calibration import Calibration, expected_calibration_error, threshold_for
 from .common import BaseStrategy
 from .controllers import NoiseAware
+from .depth_first import TotDFS
 from .mcts import PUCT, UCT
 from .named import parse_strategy
 from .rebase import Rebase
@@ -14,6 +16,7 @@ from .selectors import best_by_verdict
 
 __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "ABMCTS",
+    "AStar",
     "BaseStrategy",
     "Beam",
     "BestFirst",
@@ -25,6 +28,7 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "Rebase",
     "StepBestOfN",
     "TotBFS",
+    "TotDFS",
     "UCT",
     "best_by_verdict",
     "expected_calibration_error",

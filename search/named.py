@@ -7,18 +7,20 @@ from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ..core.errors import UsageError
+from .a_star import AStar
 from .ab_mcts import ABMCTS
 from .beam import DVTS, Beam, StepBestOfN, TotBFS
 from .best_first import BestFirst
 from .best_of_n import BestOfN
 from .common import BaseStrategy, one_of
 from .controllers import NoiseAware
+from .depth_first import TotDFS
 from .mcts import PUCT, UCT
 from .rebase import Rebase
 
 STRATEGIES: dict[str, type[BaseStrategy]] = {
     strategy.name: strategy
-    for strategy in (BestFirst, BestOfN, Beam, StepBestOfN, DVTS, TotBFS, Rebase, UCT, PUCT, ABMCTS)
+    for strategy in (BestFirst, BestOfN, Beam, StepBestOfN, DVTS, TotBFS, Rebase, UCT, PUCT, ABMCTS, AStar, TotDFS)
 }
 
 

@@ -28,7 +28,7 @@ from branchwise.core.protocols import Strategy
 from branchwise.core.simulation import Outcome, Simulation, StepTree
 from branchwise.core.tree import Tree, TreeView
 from branchwise.core.types import ROOT
-from branchwise.search import ABMCTS, DVTS, PUCT, UCT, Beam, BestFirst, BestOfN, Rebase, StepBestOfN
+from branchwise.search import ABMCTS, DVTS, PUCT, UCT, AStar, Beam, BestFirst, BestOfN, Rebase, StepBestOfN, TotDFS
 
 STRATEGIES: dict[str, Callable[[], Strategy]] = {
     "best-first": BestFirst,
@@ -45,6 +45,8 @@ STRATEGIES: dict[str, Callable[[], Strategy]] = {
     "uct": lambda: UCT(width=2, depth=3),
     "uct, widening": lambda: UCT(width=1, growth=0.5, depth=4, virtual_loss=0.0),
     "puct": lambda: PUCT(depth=3, deduplicate=False, policy="likelihood"),
+    "a-star": lambda: AStar(width=2, depth=4),
+    "tot-dfs": lambda: TotDFS(width=2, depth=4, threshold=0.2),
     "ab-mcts": lambda: ABMCTS(depth=4),
     "ab-mcts, beta": lambda: ABMCTS(posterior="beta", depth=3, deduplicate=False),
 }

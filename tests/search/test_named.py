@@ -10,6 +10,7 @@ from branchwise.search import (
     DVTS,
     PUCT,
     UCT,
+    AStar,
     BaseStrategy,
     Beam,
     BestFirst,
@@ -17,6 +18,7 @@ from branchwise.search import (
     Rebase,
     StepBestOfN,
     TotBFS,
+    TotDFS,
     parse_strategy,
 )
 
@@ -33,6 +35,8 @@ from branchwise.search import (
         ("puct:policy=likelihood,exploration=1.25", PUCT(policy="likelihood", exploration=1.25)),
         ("ab-mcts:posterior=beta", ABMCTS(posterior="beta")),
         ("ab-mcts:mean=0.3", ABMCTS(mean=0.3)),
+        ("a-star:cost=sum", AStar(cost="sum")),
+        ("tot-dfs:threshold=0.4", TotDFS(threshold=0.4)),
         ("beam:beams=2,aggregate=min", Beam(beams=2, aggregate="min")),
         ("step-best-of-n:width=3,groups=2", StepBestOfN(width=3, groups=2)),
         ("dvts:groups=8", DVTS(groups=8)),

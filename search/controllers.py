@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import ClassVar, Self
 
 from ..core.events import Cancelled, Denied, Event, Expand, Expanded, Failed, Judged, Score, Work, WorkStarted
@@ -22,6 +23,9 @@ PROBES = 2
 
 MOST_REPETITIONS = 8
 """Second looks at one node in flight at once."""
+
+CLAIM = 0.1
+"""What a verifier accepted is looked at again at once where it is right with at least this probability."""
 
 WORTHWHILE = 0.97
 """A further verdict must shrink a node's spread to this share, or it is not asked for."""
@@ -42,7 +46,7 @@ class NoiseAware:
 
     Args:
         inner: the strategy that says where to go.
-        right: least true value of a right answer, in (0, 1].
+        right: least true value of a right answer, in (0, 1).
         accept: a noisy verifier's "passed" ends the search only where the answer is right with this probability, in (0, 1].
         abstain: give no answer where the best one is right with a smaller probability; 0 always answers.
         calibration: what such probabilities turned out to be worth on known tasks (`Calibration.fit`).
@@ -63,11 +67,13 @@ class NoiseAware:
     _belief: Belief = field(default_factory=Belief, init=False, repr=False)
     _again: dict[WorkId, NodeId] = field(default_factory=dict[WorkId, NodeId], init=False, repr=False)
     """Second looks in flight."""
+    _claimed: dict[NodeId, None] = field(default_factory=dict[NodeId, None], init=False, repr=False)
+    """Nodes that a verifier accepted when it was asked last, which did not end the search."""
     _looks: int = field(default=0, init=False, repr=False)
     """Second looks so far."""
 
     def __post_init__(self) -> None:
-        within("right", self.right, 0.0, 1.0)
+        within("right", self.right, 0.0, 0.999)
         within("accept", self.accept, 0.0, 1.0)
         within("abstain", self.abstain, 0.0, 1.0)
         within("certainty", self.certainty, 0.01)
@@ -91,9 +97,22 @@ class NoiseAware:
         works: list[Work] = [work for work in wanted if not isinstance(work, Expand)]
         expansions = [work for work in wanted if isinstance(work, Expand)]
         if slots > 0:
-            last = self._last_looks(view, slots, idle=not wanted)
-            works += last or self._gated(expansions, view, slots)
+            claims = self._claims(view, slots)
+            room = slots - len(claims)
+            last = self._last_looks(view, room, idle=not wanted and not claims)
+            works += claims
+            works += last or self._gated(expansions, view, room)
         return [replace(work, id=WorkId(view.next_work + number)) for number, work in enumerate(works)]
+
+    def _claims(self, view: TreeView, slots: int) -> Sequence[Work]:
+        """Return looks at nodes that a verifier accepted and that may be right: nothing is worth more than to know."""
+        flying = set(self._again.values())
+        doubtful = (
+            node
+            for node in self._claimed
+            if node not in flying and self.probability(node) >= CLAIM and self._askable(node, view)
+        )
+        return [self._look(node) for node in islice(doubtful, slots)]
 
     def _gated(self, expansions: Sequence[Expand], view: TreeView, slots: int) -> list[Work]:
         """Let those expansions through whose nodes are known well enough; look again at the others."""
@@ -182,6 +201,7 @@ class NoiseAware:
                     if node == ROOT and ROOT not in self._belief:
                         self._belief.grow(ROOT, None)
                     moved = self._belief.observe(node, verdicts)
+                    self._claim(node, view)
                 case _:
                     pass
             if isinstance(event, Judged | Failed | Cancelled | Denied) and event.work in self._again:
@@ -190,6 +210,13 @@ class NoiseAware:
                 self.inner.tell((event,), seen)
             for node in moved:
                 self.inner.revalued(node, seen)
+
+    def _claim(self, node: NodeId, view: TreeView) -> None:
+        decisions = [verdict.passed for verdict in view.verdicts(node) if verdict.passed is not None]
+        if decisions and decisions[-1]:
+            self._claimed[node] = None
+        else:
+            self._claimed.pop(node, None)
 
     # --- choosing ---
 
@@ -210,9 +237,16 @@ class NoiseAware:
         return max(equal, key=lambda node: (node.answer is not None, -node.depth, -node.id))
 
     def probability(self, node: NodeId) -> float:
-        """Return the probability that the node is right: that its true value is at least `right`; calibrated where possible."""
+        """Return the probability that the node is right: that its true value is at least `right`; calibrated where possible.
+
+        Values end at 0 and 1, the belief's normal distribution does not: what lies beyond is left out.
+        """
         mean, spread = self._belief.posterior(node)
-        believed = 0.5 * math.erfc((self.right - mean) / (spread * math.sqrt(2)))
+        beyond_0, beyond_right, beyond_1 = (
+            0.5 * math.erfc((bound - min(1.0, max(0.0, mean))) / (spread * math.sqrt(2)))
+            for bound in (0.0, self.right, 1.0)
+        )
+        believed = (beyond_right - beyond_1) / (beyond_0 - beyond_1)
         return believed if self.calibration is None else self.calibration(believed)
 
     def accepts(self, node: NodeId, view: TreeView) -> bool:

@@ -234,6 +234,21 @@ def test_a_noisy_pass_must_be_likely_right() -> None:
     assert isinstance(certain, Appraiser)
 
 
+def test_what_passed_is_looked_at_again_at_once() -> None:
+    """A verifier that only says yes or no, and never errs, costs a few second looks before its first yes is believed."""
+    simulation = Simulation(NoiseAware(BestOfN(n=50, depth=2)).fresh(0), StepTree(2, 2, seed=1), slots=1)
+    asked = 0
+    while asked < 60:
+        simulation.fill()
+        event = simulation.finish(next(iter(simulation.tree.in_flight)))
+        if isinstance(event, Judged) and event.verdicts[0].passed:
+            asked += 1
+            assert isinstance(simulation.strategy, NoiseAware)
+            if simulation.strategy.accepts(event.node, simulation.tree):
+                break
+    assert 1 < asked <= 9
+
+
 # --- what the search machine relies on ----------------------------------------------------------------------------------
 
 SCHEDULES = st.lists(

@@ -11,6 +11,7 @@ from .controllers import NoiseAware
 from .depth_first import TotDFS
 from .mcts import PUCT, UCT
 from .named import parse_strategy
+from .particles import Particles
 from .rebase import Rebase
 from .selectors import best_by_verdict
 
@@ -25,6 +26,7 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "DVTS",
     "NoiseAware",
     "PUCT",
+    "Particles",
     "Rebase",
     "StepBestOfN",
     "TotBFS",

@@ -16,11 +16,26 @@ from .common import BaseStrategy, one_of
 from .controllers import NoiseAware
 from .depth_first import TotDFS
 from .mcts import PUCT, UCT
+from .particles import Particles
 from .rebase import Rebase
 
 STRATEGIES: dict[str, type[BaseStrategy]] = {
     strategy.name: strategy
-    for strategy in (BestFirst, BestOfN, Beam, StepBestOfN, DVTS, TotBFS, Rebase, UCT, PUCT, ABMCTS, AStar, TotDFS)
+    for strategy in (
+        BestFirst,
+        BestOfN,
+        Beam,
+        StepBestOfN,
+        DVTS,
+        TotBFS,
+        Rebase,
+        UCT,
+        PUCT,
+        ABMCTS,
+        AStar,
+        TotDFS,
+        Particles,
+    )
 }
 
 

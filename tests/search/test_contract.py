@@ -28,7 +28,20 @@ from branchwise.core.protocols import Strategy
 from branchwise.core.simulation import Outcome, Simulation, StepTree
 from branchwise.core.tree import Tree, TreeView
 from branchwise.core.types import ROOT
-from branchwise.search import ABMCTS, DVTS, PUCT, UCT, AStar, Beam, BestFirst, BestOfN, Rebase, StepBestOfN, TotDFS
+from branchwise.search import (
+    ABMCTS,
+    DVTS,
+    PUCT,
+    UCT,
+    AStar,
+    Beam,
+    BestFirst,
+    BestOfN,
+    Particles,
+    Rebase,
+    StepBestOfN,
+    TotDFS,
+)
 
 STRATEGIES: dict[str, Callable[[], Strategy]] = {
     "best-first": BestFirst,
@@ -47,6 +60,10 @@ STRATEGIES: dict[str, Callable[[], Strategy]] = {
     "puct": lambda: PUCT(depth=3, deduplicate=False, policy="likelihood"),
     "a-star": lambda: AStar(width=2, depth=4),
     "tot-dfs": lambda: TotDFS(width=2, depth=4, threshold=0.2),
+    "particles": lambda: Particles(particles=4, depth=4),
+    "particles, set aside": lambda: Particles(
+        particles=3, groups=2, potential="max", ended="aside", threshold=1.0, output="vote", depth=4
+    ),
     "ab-mcts": lambda: ABMCTS(depth=4),
     "ab-mcts, beta": lambda: ABMCTS(posterior="beta", depth=3, deduplicate=False),
 }

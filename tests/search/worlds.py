@@ -25,6 +25,21 @@ class EnumeratedScores(EnumeratedTree, ScoredTree):
     """A scored tree whose policy proposes each child once, in order."""
 
 
+@dataclass(frozen=True)
+class Unsolvable(ScoredTree):
+    """A scored tree in which no trajectory is accepted, so that a search goes on to its end."""
+
+    def solved(self, path: Choices) -> bool:
+        """Never."""
+        return False
+
+
+def distance(found: dict[Choices, float], target: dict[Choices, float]) -> float:
+    """Total variation distance of two distributions, each normalised first."""
+    sums = sum(found.values()), sum(target.values())
+    return sum(abs(found.get(x, 0.0) / sums[0] - target.get(x, 0.0) / sums[1]) for x in {*found, *target}) / 2
+
+
 def prefix_score(world: StepTree, path: Choices) -> float:
     """Value a prefix by its score."""
     assert isinstance(world, ScoredTree)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from rich.table import Table
 
 import branchwise as bw
 from branchwise.core.refinement import Draft, Refinement, Refining
-from branchwise.search.calibration import expected_calibration_error
+from branchwise.search.calibration import Calibration, expected_calibration_error, threshold_for
 
 CONDITIONS: dict[str, dict[str, float | bool]] = {
     "sigma_0": {},
@@ -44,6 +44,9 @@ with descendants that inherit them; traps that look better than they are."""
 
 DEPTH = 200
 """Longer than any chain that the calls allow: nothing is cut off."""
+
+PROMISED = 0.8
+"""Precision for which a threshold is asked."""
 
 Solver = Callable[[Refinement, int], tuple[Draft | None, float | None]]
 """Takes a problem and a number of calls; returns what it chose, and how sure it is where it says so."""
@@ -115,7 +118,7 @@ def _peers() -> dict[str, Solver]:
     return {
         "repeated sampling": repeated_sampling,
         "sequential refinement": sequential_refinement,
-        "best-first, ours": best_first,
+        "best-first, ours plain": best_first,
         "best-first, treequest": treequest(BestFirstSearchAlgo),
         "ToT-BFS, treequest": treequest(TreeOfThoughtsBFSAlgo),
         "StandardMCTS, treequest": treequest(StandardMCTS),
@@ -131,7 +134,8 @@ class Figures:
     """How one solver fared under one condition."""
 
     solved: float
-    calibration_error: float | None = None
+    outcomes: tuple[tuple[float, bool], ...] = ()
+    """Confidence and success on each problem, for who says how sure it is."""
 
 
 def measure(solve: Solver, condition: dict[str, Any], problems: int, calls: int) -> Figures:
@@ -144,12 +148,36 @@ def measure(solve: Solver, condition: dict[str, Any], problems: int, calls: int)
         solved += right
         if confidence is not None:
             outcomes.append((confidence, right))
-    return Figures(solved / problems, expected_calibration_error(outcomes) if outcomes else None)
+    return Figures(solved / problems, tuple(outcomes))
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What confidences are worth on problems that they were not calibrated on."""
+
+    calibration_error: float
+    precision: float | None
+    """Share of right answers among those above the threshold for `PROMISED`; None where none is."""
+    answered: float
+
+
+def trust(rows: Iterable[Sequence[tuple[float, bool]]]) -> Trust:
+    """Calibrate each condition on every other problem, and look at the rest; then the other way round."""
+    held_out: list[tuple[float, bool]] = []
+    answers: list[bool] = []
+    for outcomes in rows:
+        for known, rest in ((outcomes[::2], outcomes[1::2]), (outcomes[1::2], outcomes[::2])):
+            calibration = Calibration.fit(known)
+            threshold = threshold_for(PROMISED, known)
+            held_out += [(calibration(confidence), right) for confidence, right in rest]
+            answers += [right for confidence, right in rest if confidence >= threshold]
+    precision = sum(answers) / len(answers) if answers else None
+    return Trust(expected_calibration_error(held_out), precision, len(answers) / len(held_out))
 
 
 def collect(progress: Progress, names: list[str], problems: int, calls: int) -> dict[str, dict[str, Figures]]:
     """Run everything; return figures by solver and condition."""
-    solvers = {"noise-aware best-first, ours": noise_aware, **_peers()}
+    solvers = {"best-first, ours NoiseAware": noise_aware, **_peers()}
     bar = progress.add_task("measuring", total=len(solvers) * len(names))
     found: dict[str, dict[str, Figures]] = {solver: {} for solver in solvers}
     for condition in names:
@@ -162,14 +190,19 @@ def collect(progress: Progress, names: list[str], problems: int, calls: int) -> 
 
 def table(found: dict[str, dict[str, Figures]], names: list[str], problems: int, calls: int) -> Table:
     """The figures for people."""
-    view = Table(title=f"share solved of {problems} problems at {calls} calls")
+    ours = next(iter(found))
+    trusted = trust(found[ours][name].outcomes for name in names)
+    precision = "none given" if trusted.precision is None else f"{trusted.precision:.3f} of them right"
+    view = Table(
+        title=f"share solved of {problems} problems at {calls} calls",
+        caption=f"calibrated on other problems: calibration error {trusted.calibration_error:.3f}; answered with a promised "
+        f"{PROMISED:g}: {trusted.answered:.3f}, {precision}",
+    )
     view.add_column("")
+    for solver in found:
+        view.add_column(solver.replace(", ", "\n").replace(" ", "\n"), justify="right", no_wrap=True)
     for name in names:
-        view.add_column(name, justify="right")
-    for solver, row in found.items():
-        view.add_row(solver, *(f"{row[name].solved:.3f}" for name in names))
-    errors = [row.calibration_error for row in next(iter(found.values())).values()]
-    view.add_row("calibration error of ours", *(f"{error or 0:.3f}" for error in errors), style="dim")
+        view.add_row(name, *(f"{row[name].solved:.3f}" for row in found.values()))
     return view
 
 
@@ -182,7 +215,11 @@ def to_json(found: dict[str, dict[str, Figures]], names: list[str]) -> dict[str,
         row[f"solved_{name}"] = round(found[ours][name].solved, 3)
         row[f"best_peer_{name}"] = round(found[best][name].solved, 3)
         row[f"best_peer_name_{name}"] = best
-        row[f"calibration_error_{name}"] = round(found[ours][name].calibration_error or 0.0, 3)
+    trusted = trust(found[ours][name].outcomes for name in names)
+    row["calibration_error_held_out"] = round(trusted.calibration_error, 3)
+    row["precision_promised"] = PROMISED
+    row["precision_held_out"] = None if trusted.precision is None else round(trusted.precision, 3)
+    row["answered_share"] = round(trusted.answered, 3)
     return row
 
 
@@ -194,12 +231,14 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=256, help="generations and verdicts together, for each problem")
     parser.add_argument("--conditions", nargs="*", default=list(CONDITIONS), choices=list(CONDITIONS))
     given = parser.parse_args()
+    if given.problems < 20:
+        parser.error(f"--problems {given.problems}: at least 20, for half of them calibrate")
     with Progress(console=Console(stderr=True), transient=True) as progress:
         found = collect(progress, given.conditions, given.problems, given.calls)
     if given.json:
         print(json.dumps(to_json(found, given.conditions)))
     else:
-        Console().print(table(found, given.conditions, given.problems, given.calls))
+        Console(width=max(112, Console().width)).print(table(found, given.conditions, given.problems, given.calls))
 
 
 if __name__ == "__main__":

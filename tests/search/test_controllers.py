@@ -17,7 +17,15 @@ from branchwise.core.refinement import Refinement, Refining
 from branchwise.core.simulation import Simulation, StepTree
 from branchwise.core.tree import Tree
 from branchwise.core.types import ROOT, Node, NodeId, Verdict
-from branchwise.search import BestFirst, BestOfN, Calibration, NoiseAware, expected_calibration_error, threshold_for
+from branchwise.search import (
+    BestFirst,
+    BestOfN,
+    Calibration,
+    NoiseAware,
+    expected_calibration_error,
+    parse_strategy,
+    threshold_for,
+)
 
 Outcomes = list[tuple[float, bool]]
 
@@ -315,6 +323,14 @@ def test_a_judge_that_fails_holds_nothing_up() -> None:
         second = isinstance(work, Score) and bool(work.verifiers)
         run._take(Failed(work.id, work.node, "VerifierError", "") if second else run._done(work))
     assert len(run.drafts) > 20
+
+
+def test_by_name() -> None:
+    """On the command line it stands before the strategy that it runs."""
+    assert parse_strategy("noise-aware") == NoiseAware(BestFirst())
+    assert parse_strategy("noise-aware:best-of-n:n=3") == NoiseAware(BestOfN(n=3))
+    with pytest.raises(UsageError, match="twice"):
+        parse_strategy("noise-aware:noise-aware")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from .named import parse_strategy
 from .particles import Particles
 from .rebase import Rebase
 from .selectors import best_by_verdict
+from .soft_tree import SoftTree
 
 __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "ABMCTS",
@@ -28,6 +29,7 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "PUCT",
     "Particles",
     "Rebase",
+    "SoftTree",
     "StepBestOfN",
     "TotBFS",
     "TotDFS",

@@ -18,6 +18,7 @@ from .depth_first import TotDFS
 from .mcts import PUCT, UCT
 from .particles import Particles
 from .rebase import Rebase
+from .soft_tree import SoftTree
 
 STRATEGIES: dict[str, type[BaseStrategy]] = {
     strategy.name: strategy
@@ -35,6 +36,7 @@ STRATEGIES: dict[str, type[BaseStrategy]] = {
         AStar,
         TotDFS,
         Particles,
+        SoftTree,
     )
 }
 

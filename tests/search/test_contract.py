@@ -39,6 +39,7 @@ from branchwise.search import (
     BestOfN,
     Particles,
     Rebase,
+    SoftTree,
     StepBestOfN,
     TotDFS,
 )
@@ -64,6 +65,8 @@ STRATEGIES: dict[str, Callable[[], Strategy]] = {
     "particles, set aside": lambda: Particles(
         particles=3, groups=2, potential="max", ended="aside", threshold=1.0, output="vote", depth=4
     ),
+    "soft tree": lambda: SoftTree(depth=4),
+    "soft tree, best of few": lambda: SoftTree(width=2.0, growth=0.0, goal="best", depth=3),
     "ab-mcts": lambda: ABMCTS(depth=4),
     "ab-mcts, beta": lambda: ABMCTS(posterior="beta", depth=3, deduplicate=False),
 }

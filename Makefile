@@ -57,11 +57,12 @@ format: $(INSTALLED) ## put the code into its form and mend what can be mended m
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-.PHONY: bench-machine bench-slots bench-sandbox
+.PHONY: bench-machine bench-slots bench-sandbox bench-refinement
 bench-machine: ## measure the search machine's own cost per node (JSON=1 prints one JSON object)
 bench-slots: ## measure how well a search keeps a server's slots busy (JSON=1 likewise)
 bench-sandbox: ## measure what sandboxes cost and withstand, beside the host, the engine and other sandboxes (JSON=1 likewise)
-bench-machine bench-slots bench-sandbox: bench-%: $(INSTALLED)
+bench-refinement: ## measure searches with noisy verifiers at equal calls, ours and treequest's (JSON=1 likewise; ARGS="--problems 60")
+bench-machine bench-slots bench-sandbox bench-refinement: bench-%: $(INSTALLED)
 	@$(BIN)/python benchmarks/$*.py $(if $(JSON),--json) $(ARGS)
 
 bench-%: $(INSTALLED)

@@ -48,7 +48,7 @@ class NoiseAware:
         inner: the strategy that says where to go.
         right: least true value of a right answer, in (0, 1).
         accept: a noisy verifier's "passed" ends the search only where the answer is right with this probability, in (0, 1].
-        abstain: give no answer where the best one is right with a smaller probability; 0 always answers.
+        abstain: give no answer where the best one is right with a smaller probability; 0 always answers, more than 1 never.
         calibration: what such probabilities turned out to be worth on known tasks (`Calibration.fit`).
         certainty: how well a node must be known before it is expanded, in steps' spreads; smaller asks more often.
         optimism: how many standard deviations above its mean the inner strategy sees a node's value.
@@ -75,7 +75,7 @@ class NoiseAware:
     def __post_init__(self) -> None:
         within("right", self.right, 0.0, 0.999)
         within("accept", self.accept, 0.0, 1.0)
-        within("abstain", self.abstain, 0.0, 1.0)
+        within("abstain", self.abstain, 0.0)
         within("certainty", self.certainty, 0.01)
         within("optimism", self.optimism, 0.0)
         within("reserve", self.reserve, 0.0, 0.99)

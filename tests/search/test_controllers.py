@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from branchwise.core.errors import UsageError
-from branchwise.core.events import Denied, Event, Expand, Failed, Judged, Score, Work, decode, encode
+from branchwise.core.events import Denied, Event, Expand, Failed, Judged, Score, Work, WorkStarted, decode, encode
 from branchwise.core.protocols import Appraiser
 from branchwise.core.refinement import Refinement, Refining
 from branchwise.core.simulation import Simulation, StepTree
@@ -26,6 +26,7 @@ from branchwise.search import (
     parse_strategy,
     threshold_for,
 )
+from branchwise.search.named import STRATEGIES
 
 Outcomes = list[tuple[float, bool]]
 
@@ -118,6 +119,31 @@ def test_works_under_best_of_n() -> None:
         gains.append((sum(chosen.bits) - sum(run.drafts[first].bits)) / 16)
     assert len(run.drafts) == 30
     assert sum(gains) / len(gains) > 0.03
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_works_under_every_strategy(name: str) -> None:
+    """Whatever the strategy: it goes on, `ask` stays pure, second looks are taken, all calls are accounted for."""
+    run = Refining(NoiseAware(STRATEGIES[name]()).fresh(3), Refinement(3, noise=0.15), calls=90, slots=3)
+    while run.spent < run.calls:
+        run.tree.share_left = 1 - run.spent / run.calls
+        run._fill()
+        before = deepcopy(run.strategy)
+        assert list(run.strategy.ask(run.tree, 3)) == list(run.strategy.ask(run.tree, 3))
+        assert run.strategy == before
+        if not run.tree.in_flight:
+            break
+        run._take(run._done(next(iter(run.tree.in_flight.values()))))
+    looks = [e for e in run.events if isinstance(e, WorkStarted) and isinstance(e.work, Score) and e.work.verifiers]
+    assert looks, "noise of .15 must be looked at twice"
+    assert len(run.drafts) >= 8
+    node = run.strategy.select(run.tree)
+    assert node is not None
+    again, tree = NoiseAware(STRATEGIES[name]()).fresh(3), Tree(Node(ROOT, None, None))
+    for event in run.events:
+        tree.apply(event)
+        again.tell((event,), tree)
+    assert again == run.strategy
 
 
 def test_several_slots_are_used() -> None:
@@ -334,7 +360,7 @@ def test_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"right": 1.2}, {"accept": -1}, {"abstain": 2}, {"certainty": 0}, {"optimism": -1}, {"reserve": 1.0}]
+    "wrong", [{"right": 1.2}, {"accept": -1}, {"abstain": -0.1}, {"certainty": 0}, {"optimism": -1}, {"reserve": 1.0}]
 )
 def test_wrong_use(wrong: dict[str, Any]) -> None:
     """A parameter out of range is refused with its name."""

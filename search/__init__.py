@@ -13,6 +13,7 @@ from .mcts import PUCT, UCT
 from .named import parse_strategy
 from .particles import Particles
 from .rebase import Rebase
+from .rollover import Rollover
 from .selectors import best_by_verdict
 from .soft_tree import SoftTree
 
@@ -29,6 +30,7 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "PUCT",
     "Particles",
     "Rebase",
+    "Rollover",
     "SoftTree",
     "StepBestOfN",
     "TotBFS",

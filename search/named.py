@@ -18,6 +18,7 @@ from .depth_first import TotDFS
 from .mcts import PUCT, UCT
 from .particles import Particles
 from .rebase import Rebase
+from .rollover import Rollover
 from .soft_tree import SoftTree
 
 STRATEGIES: dict[str, type[BaseStrategy]] = {
@@ -37,6 +38,7 @@ STRATEGIES: dict[str, type[BaseStrategy]] = {
         TotDFS,
         Particles,
         SoftTree,
+        Rollover,
     )
 }
 

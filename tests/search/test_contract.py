@@ -39,6 +39,7 @@ from branchwise.search import (
     BestOfN,
     Particles,
     Rebase,
+    Rollover,
     SoftTree,
     StepBestOfN,
     TotDFS,
@@ -67,6 +68,7 @@ STRATEGIES: dict[str, Callable[[], Strategy]] = {
     ),
     "soft tree": lambda: SoftTree(depth=4),
     "soft tree, best of few": lambda: SoftTree(width=2.0, growth=0.0, goal="best", depth=3),
+    "rollover": lambda: Rollover(quota=3, ahead=3, depth=4),
     "ab-mcts": lambda: ABMCTS(depth=4),
     "ab-mcts, beta": lambda: ABMCTS(posterior="beta", depth=3, deduplicate=False),
 }

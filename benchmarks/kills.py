@@ -39,6 +39,7 @@ from branchwise.core.errors import SandboxError, SandboxStartFailed
 from branchwise.core.protocols import Environment, Sandboxes
 from branchwise.core.types import Python
 from branchwise.sandboxes import Docker, Local, Store
+from branchwise.sandboxes.docker_engine import DockerEngine
 
 ENGINE = "/var/run/docker.sock"
 LIMITS = {"memory_mb": 160, "workspace_mb": 16, "scratch_mb": 8, "max_idle": 1}
@@ -223,14 +224,32 @@ class Killer:
         return 1
 
     async def _look(self) -> Left:
-        """Look for what is left, until nothing is or the time is over."""
+        """Look for what is left, until nothing is or the time is over.
+
+        What runs has to end by itself. A container that was made and never started, because its maker was killed in between,
+        is the next start's to remove: this is done as there.
+        """
         deadline = time.monotonic() + SETTLE_SECONDS
+        for _ in range(int(SETTLE_SECONDS / 0.25)):
+            if not await asyncio.to_thread(self._running):
+                if self.client is not None:
+                    await asyncio.to_thread(reap)
+                break
+            await asyncio.sleep(0.25)
         while True:
             left = await asyncio.to_thread(self._count)
             if left == Left() or time.monotonic() > deadline:
                 left.wrong_results = len(self.tally.complaints)
                 return left
             await asyncio.sleep(0.25)
+
+    def _running(self) -> int:
+        """Return how many of the containers run."""
+        if self.client is None:
+            return 0
+        api: Any = self.client.api
+        listed = api.containers(filters={"label": "branchwise=sandbox"})
+        return sum(item["Labels"]["branchwise.run"].startswith(self.prefix) for item in listed)
 
     def _count(self) -> Left:
         left = Left(processes=len(processes(self.prefix)))
@@ -248,6 +267,15 @@ class Killer:
         temporary = Path(tempfile.gettempdir())
         left.files += sum(self.prefix in path.name for path in temporary.iterdir() if path != self.folder)
         return left
+
+
+def reap() -> None:
+    """Do what every start does."""
+    engine = DockerEngine.connect()
+    try:
+        engine.reap()
+    finally:
+        engine.close()
 
 
 class Proxy:

@@ -9,6 +9,7 @@ from .calibration import Calibration, expected_calibration_error, threshold_for
 from .common import BaseStrategy
 from .controllers import NoiseAware
 from .depth_first import TotDFS
+from .lookahead import Lookahead
 from .mcts import PUCT, UCT
 from .named import parse_strategy
 from .particles import Particles
@@ -26,6 +27,7 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "BestOfN",
     "Calibration",
     "DVTS",
+    "Lookahead",
     "NoiseAware",
     "PUCT",
     "Particles",

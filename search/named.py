@@ -15,6 +15,7 @@ from .best_of_n import BestOfN
 from .common import BaseStrategy, one_of
 from .controllers import NoiseAware
 from .depth_first import TotDFS
+from .lookahead import Lookahead
 from .mcts import PUCT, UCT
 from .particles import Particles
 from .rebase import Rebase
@@ -39,6 +40,7 @@ STRATEGIES: dict[str, type[BaseStrategy]] = {
         Particles,
         SoftTree,
         Rollover,
+        Lookahead,
     )
 }
 

@@ -37,6 +37,7 @@ from branchwise.search import (
     Beam,
     BestFirst,
     BestOfN,
+    Lookahead,
     Particles,
     Rebase,
     Rollover,
@@ -69,6 +70,10 @@ STRATEGIES: dict[str, Callable[[], Strategy]] = {
     "soft tree": lambda: SoftTree(depth=4),
     "soft tree, best of few": lambda: SoftTree(width=2.0, growth=0.0, goal="best", depth=3),
     "rollover": lambda: Rollover(quota=3, ahead=3, depth=4),
+    "lookahead": lambda: Lookahead(width=2, depth=4),
+    "lookahead, one far rollout": lambda: Lookahead(
+        width=3, rollouts=1, steps=3, temperature=0.5, epsilon=0.2, depth=5
+    ),
     "ab-mcts": lambda: ABMCTS(depth=4),
     "ab-mcts, beta": lambda: ABMCTS(posterior="beta", depth=3, deduplicate=False),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -21,8 +22,8 @@ Aggregate = Literal["last", "min", "product", "mean"]
 class Group:
     """One search of its own: its present level, and what is on its way to the next."""
 
-    plan: dict[NodeId, int] = field(default_factory=dict[NodeId, int])
-    """Expansions of the level's nodes that are not started yet."""
+    plan: deque[NodeId] = field(default_factory=deque[NodeId])
+    """Expansions of the level's nodes that are not started yet, each node as often as it is to be expanded."""
     flying: int = 0
     """Expansions that are out, and new nodes that nobody judged yet."""
     arrived: list[NodeId] = field(default_factory=list[NodeId])
@@ -99,17 +100,12 @@ class Levels(BaseStrategy):
         work: list[Work] = []
 
         def again(group: int, times: int) -> Priority | None:
-            plan = self._searches[group].plan
-            return self._priority(group, times) if times < sum(plan.values()) else None
+            return self._priority(group, times) if times < len(self._searches[group].plan) else None
 
         for i, group in zip(range(slots), self._waiting.peek(again), strict=False):
-            skip = asked.get(group, 0)
-            asked[group] = skip + 1
-            for node, times in self._searches[group].plan.items():
-                if skip < times:
-                    work.append(Expand(WorkId(first + i), node))
-                    break
-                skip -= times
+            place = asked.get(group, 0)
+            asked[group] = place + 1
+            work.append(Expand(WorkId(first + i), self._searches[group].plan[place]))
         return work
 
     def _priority(self, group: int, times: int) -> Priority:
@@ -123,9 +119,7 @@ class Levels(BaseStrategy):
             return
         index = self._home[work.node] if work.node != ROOT else self._at_the_root()
         group = self._searches[index]
-        group.plan[work.node] -= 1
-        if group.plan[work.node] == 0:
-            del group.plan[work.node]
+        group.plan.remove(work.node)
         group.flying += 1
         self._flights[work.id] = index
         if not group.plan:
@@ -144,7 +138,7 @@ class Levels(BaseStrategy):
         group.flying -= 1
         allowed = MAX_FAILURES * group.planned[node] * (self.groups if node == ROOT else 1)
         if view.failures(node) < allowed:
-            group.plan[node] = group.plan.get(node, 0) + 1
+            group.plan.append(node)
             self._waiting.put(index, self._priority(index, 0))
         else:
             self._advance(index, view)
@@ -198,9 +192,9 @@ class Levels(BaseStrategy):
 
     def _plan(self, index: int, plan: dict[NodeId, int]) -> None:
         group = self._searches[index]
-        group.plan = {node: times for node, times in plan.items() if times > 0}
-        group.planned = dict(group.plan)
-        self._home.update(dict.fromkeys(group.plan, index))
+        group.planned = {node: times for node, times in plan.items() if times > 0}
+        group.plan = deque(node for node, times in group.planned.items() for _ in range(times))
+        self._home.update(dict.fromkeys(group.planned, index))
         if group.plan:
             self._waiting.put(index, self._priority(index, 0))
 

@@ -156,8 +156,8 @@ def test_the_values_are_what_helps() -> None:
     Measured at 200 expansions: .84 with values, .12 with noise, .30 for independent trajectories.
     """
     chance = chance_level(200)
-    assert solved_share(ABMCTS(depth=4), true_judge, 200, 50) > chance + 0.3
-    assert solved_share(ABMCTS(depth=4), noise_judge, 200, 50) < chance + 0.12
+    assert solved_share(ABMCTS(depth=4), true_judge, 200, 25) > chance + 0.3
+    assert solved_share(ABMCTS(depth=4), noise_judge, 200, 25) < chance + 0.12
 
 
 def test_large_trees() -> None:

@@ -7,6 +7,7 @@ import os
 import random
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ def solved_share(strategy: BaseStrategy, judge: Judge, expansions: int = 60, pro
     return solved / problems
 
 
+@cache
 def chance_level(expansions: int = 60) -> float:
     """The same for independent trajectories."""
     return solved_share(BestOfN(n=1000, depth=4), lambda _world, _path: 0.5, expansions)

@@ -45,6 +45,9 @@ with descendants that inherit them; traps that look better than they are."""
 DEPTH = 200
 """Longer than any chain that the calls allow: nothing is cut off."""
 
+PATIENCE = 0.02
+"""Of both best-first searches of ours: a step changes little here."""
+
 PROMISED = 0.8
 """Precision for which a threshold is asked."""
 
@@ -56,14 +59,16 @@ Solver = Callable[[Refinement, int], tuple[Draft | None, float | None]]
 
 
 def noise_aware(world: Refinement, calls: int) -> tuple[Draft | None, float | None]:
-    strategy = bw.search.NoiseAware(bw.search.BestFirst(depth=DEPTH), right=world.least_right).fresh(world.seed)
+    strategy = bw.search.NoiseAware(bw.search.BestFirst(depth=DEPTH, patience=PATIENCE), right=world.least_right).fresh(
+        world.seed
+    )
     run = Refining(strategy, world, calls)
     chosen = run.run()
     return chosen, strategy.appraise(run.tree).confidence
 
 
 def best_first(world: Refinement, calls: int) -> tuple[Draft | None, float | None]:
-    return Refining(bw.search.BestFirst(depth=DEPTH).fresh(world.seed), world, calls).run(), None
+    return Refining(bw.search.BestFirst(depth=DEPTH, patience=PATIENCE).fresh(world.seed), world, calls).run(), None
 
 
 # --- peers and baselines: one verdict for every generation, the best score is chosen -----------------------------------

@@ -40,8 +40,8 @@ class Landscape:
     """Standard deviation of the error that a verifier makes about a node in every call."""
 
     def plausibility(self) -> float:
-        """Return the logarithm of the prior density: a weak preference for the defaults."""
-        return -0.5 * (math.log(self.step_spread / 0.07) / 0.7) ** 2 - self.persistent / 0.08
+        """Return the logarithm of the prior density: weakly for steps near .07 and against errors that persist."""
+        return -0.5 * (math.log(self.step_spread / 0.07) / 0.7) ** 2 - self.persistent / 0.03
 
 
 @dataclass

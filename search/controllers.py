@@ -61,7 +61,7 @@ class NoiseAware:
     accept: float = 0.95
     abstain: float = 0.0
     calibration: Calibration | None = None
-    certainty: float = 1.2
+    certainty: float = 1.0
     optimism: float = 0.5
     reserve: float = 0.2
     _belief: Belief = field(default_factory=Belief, init=False, repr=False)

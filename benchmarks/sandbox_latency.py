@@ -13,6 +13,7 @@ import statistics
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from sandbox_peers import engine_cpu_seconds, spent_seconds
 
 from branchwise.core.protocols import Environment, Sandboxes
 from branchwise.core.types import Python
+from branchwise.sandboxes import Local
 from branchwise.sandboxes.inside.python import PRELOADED
 
 PROGRAM = "print(sum(number * number for number in range(100)))"
@@ -210,18 +212,28 @@ async def per_second(run: Callable[[], Awaitable[Any]]) -> int:
     return done
 
 
-async def throughput(supply: Sandboxes) -> tuple[float, float]:
-    """Return executions a second in sandboxes and by as many fork servers without one."""
-    environments = [await supply.open() for _ in range(LANES)]
-    for environment in environments:
-        await environment.exec(Python(PROGRAM))
-    ours = sum(await asyncio.gather(*(per_second(lambda e=e: e.exec(Python(PROGRAM))) for e in environments)))
-    for environment in environments:
-        await environment.close()
+async def throughput(supply: Sandboxes) -> tuple[float, float, float]:
+    """Return executions a second: in containers, by the same workers at the end of pipes without an engine, by bare fork servers."""
+    ours = await supply_per_second(supply)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        pipes = await Local(max_idle=LANES).start("bench-pipes", Path(folder))
+        same = await supply_per_second(pipes)
+        await pipes.aclose()
     servers = [await ForkServer.start() for _ in range(LANES)]
     for server in servers:
         await server.run(PROGRAM)
     bare = sum(await asyncio.gather(*(per_second(lambda s=s: s.run(PROGRAM)) for s in servers)))
     for server in servers:
         await server.stop()
-    return ours / LANE_SECONDS, bare / LANE_SECONDS
+    return ours / LANE_SECONDS, same / LANE_SECONDS, bare / LANE_SECONDS
+
+
+async def supply_per_second(supply: Sandboxes) -> int:
+    """Return how many executions a few sandboxes of a supply do, side by side, until the time is over."""
+    environments = [await supply.open() for _ in range(LANES)]
+    for environment in environments:
+        await environment.exec(Python(PROGRAM))
+    done = sum(await asyncio.gather(*(per_second(lambda e=e: e.exec(Python(PROGRAM))) for e in environments)))
+    for environment in environments:
+        await environment.close()
+    return done

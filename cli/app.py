@@ -248,14 +248,9 @@ def _strategy_of(recorded: str, agent: Agent, seed: int) -> Strategy | None:
     """Return the strategy that a run was begun with where it is not the agent's own, so `--search` need not be repeated."""
     if recorded == repr(agent.strategy.fresh(seed)):
         return None
-    name, _, options = recorded.partition("(")
-    from ..search.named import STRATEGIES
+    from ..search.named import recorded_strategy
 
-    for strategy in STRATEGIES.values():
-        if strategy.__name__ == name:
-            pairs = [pair for pair in options.rstrip(")").split(", ") if not pair.startswith("seed=")]
-            return parse_strategy(f"{strategy.name}:{','.join(pairs)}")
-    return None
+    return recorded_strategy(recorded)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import fields
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -76,6 +77,24 @@ def parse_strategy(text: str) -> BaseStrategy | NoiseAware:
             raise UsageError(f"strategy {name!r} has no option {option!r}; it takes {choices}")
         values[key] = _value(known[key], key, value)
     return strategy(**values)
+
+
+def recorded_strategy(text: str) -> BaseStrategy | NoiseAware | None:
+    """Return the strategy whose `repr` a run has recorded, None where it is none of the built-in ones."""
+    try:
+        rebuilt = _rebuilt(ast.parse(text, mode="eval").body)
+    except (SyntaxError, ValueError, TypeError, KeyError):
+        return None
+    return rebuilt if isinstance(rebuilt, BaseStrategy | NoiseAware) else None
+
+
+def _rebuilt(node: ast.expr) -> Any:
+    if not isinstance(node, ast.Call):
+        return ast.literal_eval(node)
+    if not isinstance(node.func, ast.Name) or node.args:
+        raise ValueError(ast.unparse(node))
+    kinds = {kind.__name__: kind for kind in (*STRATEGIES.values(), NoiseAware)}
+    return kinds[node.func.id](**{str(keyword.arg): _rebuilt(keyword.value) for keyword in node.keywords})
 
 
 def _value(kind: Any, key: str, text: str) -> Any:

@@ -25,6 +25,7 @@ from branchwise.search import (
     TotDFS,
     parse_strategy,
 )
+from branchwise.search.named import STRATEGIES, recorded_strategy
 
 
 @pytest.mark.parametrize(
@@ -76,3 +77,18 @@ def test_wrong_names(text: str, says: str) -> None:
     """What is wrong and what there is instead."""
     with pytest.raises(UsageError, match=says):
         parse_strategy(text)
+
+
+@pytest.mark.parametrize("name", [*STRATEGIES, "noise-aware", "noise-aware:puct:width=3", "a-star:cost=sum"])
+def test_recorded_strategies_are_read_back(name: str) -> None:
+    """What a run has recorded of its strategy makes an equal one, so that `resume` needs no `--search`."""
+    strategy = parse_strategy(name).fresh(7)
+    assert recorded_strategy(repr(strategy)) == strategy
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Own(width=3)", "BestFirst(width=", "BestFirst(print(1))", "BestFirst(colour='red')", "3()"]
+)
+def test_other_records_are_nobody_s(text: str) -> None:
+    """A strategy of the user's own, or nonsense, is not guessed at."""
+    assert recorded_strategy(text) is None

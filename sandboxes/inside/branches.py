@@ -260,8 +260,7 @@ class Branches:
         """Drop the states that were used longest ago until what is kept without need is within its limit."""
         dropped: list[str] = []
         while True:
-            needed = {layer for branch in self.branches.values() for layer in branch.stack}
-            kept = {layer for stack in self.states.values() for layer in stack} - needed
+            kept = {layer for stack in self.states.values() for layer in stack} - self.stood_on()
             if sum(self.sizes[layer][0] for layer in kept) <= self.limits["kept_bytes"] or not self.states:
                 break
             oldest = next(iter(self.states))
@@ -269,13 +268,15 @@ class Branches:
             self.forget([oldest])
         return dropped
 
+    def stood_on(self) -> set[str]:
+        """Return the layers that branches stand on."""
+        return {layer for branch in self.branches.values() for layer in branch.stack}
+
     def forget(self, states: list[str]) -> None:
         """Drop states, and the layers that nothing stands on any more."""
         for state in states:
             self.states.pop(state, None)
-        needed = {EMPTY}
-        needed.update(layer for branch in self.branches.values() for layer in branch.stack)
-        needed.update(layer for stack in self.states.values() for layer in stack)
+        needed = {EMPTY, *self.stood_on(), *(layer for stack in self.states.values() for layer in stack)}
         os.fchdir(self.home)
         for layer in [name for name in self.sizes if name not in needed]:
             del self.sizes[layer]

@@ -27,7 +27,7 @@ from . import kernel, python, session
 if TYPE_CHECKING:  # Python 3.8 cannot evaluate these
     from collections.abc import Callable
     from types import CodeType
-    from typing import NoReturn
+    from typing import BinaryIO, NoReturn
 
     from .frames import Header
 
@@ -91,21 +91,37 @@ class Nursery:
             handles: its standard streams, where it says what trouble it has, and, of a session, its end of the control.
             order: what it is to do.
         """
-        order_read, order_write = os.pipe()
         try:
-            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [*handles, order_read]))
             os.kill(self.pid, signal.SIGCONT)  # where a guest has its uid, it may have been stopped
-            self.socket.sendmsg([b"fork"], [rights])
-            pid = self.hear_of_birth()
+            sink = self.ask(b"fork", handles)
         except OSError:
             self.end()
-            os.close(order_write)
             return None
-        finally:
-            os.close(order_read)
-        with os.fdopen(order_write, "wb") as sink, contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError), sink:
+            try:
+                pid = self.hear_of_birth()
+            except OSError:
+                self.end()
+                return None
             sink.write(order)
         return pid
+
+    def ask(self, message: bytes, handles: list[int]) -> BinaryIO:
+        """Send a message with files, the last of them a pipe to read from; return where to write into it.
+
+        Raises:
+            OSError: the nursery is gone.
+        """
+        source, sink = os.pipe()
+        try:
+            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [*handles, source]))
+            self.socket.sendmsg([message], [rights])
+        except OSError:
+            os.close(sink)
+            raise
+        finally:
+            os.close(source)
+        return os.fdopen(sink, "wb")
 
     def learn(self, text: str) -> str | None:
         """Have a program kept compiled; return its digest, None where that fails."""
@@ -114,18 +130,13 @@ class Nursery:
         if digest in self.known:
             self.known.remove(digest)
         else:
-            source_read, source_write = os.pipe()
+            forgotten = self.known.pop(0) if len(self.known) >= MOST_KEPT else ""
             try:
-                rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [source_read]))
-                forgotten = self.known.pop(0) if len(self.known) >= MOST_KEPT else ""
-                self.socket.sendmsg([f"learn {digest} {forgotten}".encode()], [rights])
+                sink = self.ask(f"learn {digest} {forgotten}".encode(), [])
             except OSError:
                 self.end()
-                os.close(source_write)
                 return None
-            finally:
-                os.close(source_read)
-            with os.fdopen(source_write, "wb") as sink, contextlib.suppress(BrokenPipeError):
+            with contextlib.suppress(BrokenPipeError), sink:
                 sink.write(encoded)
         self.known.append(digest)
         return digest

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import random
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Expand, Prune
-from branchwise.core.simulation import Judge, Simulation, StepTree, noise_judge, true_judge
+from branchwise.core.simulation import noise_judge, true_judge
 from branchwise.core.types import ROOT
 from branchwise.search import BaseStrategy, BestFirst, BestOfN
 
-GOLDEN = Path(__file__).parent / "golden"
+from .worlds import golden, solved_share
 
 
 def test_follows_the_values(bench: Any) -> None:
@@ -161,28 +157,7 @@ def test_wrong_use(wrong: dict[str, Any]) -> None:
 )
 def test_golden_tree(name: str, strategy: BaseStrategy) -> None:
     """The tree of a seeded search is reproduced exactly. `BRANCHWISE_WRITE_GOLDEN=1` writes it anew."""
-    simulation = Simulation(strategy.fresh(7), StepTree(3, 4, seed=7), slots=4, seed=7)
-    tree = simulation.run(40, random.Random(7))
-    rows = [
-        [node.id, node.parent, node.env_ref, tree.status(node.id), round(tree.value(node.id) or 0.0, 6)]
-        for node in tree
-    ]
-    golden = {"selected": simulation.strategy.select(tree), "nodes": rows}
-    path = GOLDEN / f"{name}.json"
-    if os.environ.get("BRANCHWISE_WRITE_GOLDEN"):
-        body = ",\n".join(json.dumps(row) for row in rows)
-        path.write_text(f'{{"selected": {golden["selected"]}, "nodes": [\n{body}\n]}}\n')
-    assert json.loads(path.read_text()) == golden
-
-
-def solved_share(strategy: BaseStrategy, judge: Judge, expansions: int = 60, problems: int = 100) -> float:
-    """Share of seeded problems that a strategy solves within a number of expansions."""
-    solved = 0
-    for seed in range(problems):
-        simulation = Simulation(strategy.fresh(seed), StepTree(3, 4, seed), slots=8, judge=judge, seed=seed)
-        simulation.run(expansions, random.Random(seed))
-        solved += simulation.solved
-    return solved / problems
+    golden(name, strategy)
 
 
 def test_the_values_are_what_helps() -> None:

@@ -97,12 +97,13 @@ class Nursery:
         except OSError:
             self.end()
             return None
+        try:
+            pid = self.hear_of_birth()
+        except OSError:
+            self.end()
+            sink.close()
+            return None
         with contextlib.suppress(BrokenPipeError), sink:
-            try:
-                pid = self.hear_of_birth()
-            except OSError:
-                self.end()
-                return None
             sink.write(order)
         return pid
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+from ..core.errors import UsageError
+from ..core.protocols import Variant
 from ..core.tree import TreeView
-from ..core.types import Message, Node, NodeId, Task, ToolSpec
+from ..core.types import Framing, Message, Node, NodeId, Task, ToolSpec
 from .agent import Agent
+from .attempts import framed
 from .forms import Form, JsonForm, NativeForm, describe, name_files, names_file
 from .outline import mentioned, outline
 from .prompts import fill
@@ -31,12 +34,14 @@ class Prompter:
         task: the task.
         form: the form of a turn.
         files: the task's files that are text, by path.
+        seed: the run's seed, by which variants of the task are made.
     """
 
     agent: Agent
     task: Task
     form: Form
     files: Mapping[str, str]
+    seed: int = 0
 
     @cached_property
     def specs(self) -> tuple[ToolSpec, ...]:
@@ -50,13 +55,32 @@ class Prompter:
         offered = [] if makes_files or isinstance(self.form, NativeForm) else self._shown()
         return tuple(name_files(spec, offered) for spec in specs)
 
-    def messages(self, path: Sequence[Node], view: TreeView) -> list[Message]:
-        """Return the messages for the turn after `path`."""
-        messages = [Message("system", self.system()), Message("user", self.first(_notes(view, path[0].id)))]
+    def messages(self, path: Sequence[Node], view: TreeView, framing: Framing | None = None) -> list[Message]:
+        """Return the messages for the turn after `path`, which `framing` adds to."""
+        first = self.first(_notes(view, path[0].id), self.variant(path, framing))
+        messages = [Message("system", self.system()), Message("user", first)]
         for node in path[1:]:
             if node.step is not None:
+                _add(messages, node.step.framing, view)
                 messages += self.form.write(node.step, _notes(view, node.id))
+        _add(messages, framing, view)
         return messages
+
+    def variant(self, path: Sequence[Node], framing: Framing | None) -> Variant | None:
+        """Return the variant of the task that a trajectory sees: its first step, or `framing` where that is to be taken, says.
+
+        Raises:
+            UsageError: the agent has no such variant.
+        """
+        first = path[1].step.framing if len(path) > 1 and path[1].step is not None else framing
+        if first is None or first.variant is None:
+            return None
+        if not 0 <= first.variant < len(self.agent.variants):
+            raise UsageError(
+                f"the strategy asks for variant {first.variant} of the task, and agent {self.agent.name!r} has "
+                f"{len(self.agent.variants)}; give it more: Agent(variants=[...])"
+            )
+        return self.agent.variants[first.variant]
 
     def system(self) -> str:
         """Return the system prompt. Nothing that a tool or a page said ever gets into it."""
@@ -65,15 +89,16 @@ class Prompter:
             return fill("solver_json", instructions=instructions, tools=describe(self.specs))
         return fill("solver_native", instructions=instructions)
 
-    def first(self, feedback: str) -> str:
+    def first(self, feedback: str, variant: Variant | None = None) -> str:
         """Return the first user message: the task, its files, and what the verifiers say at the start."""
+        task = self.task if variant is None else variant.put(self.task, self.seed)
         about = mentioned({path: self.files[path] for path in self._shown()}, feedback) if self.agent.outline else []
         hint = "The failing tests mention, the most frequent first: " + ", ".join(
             f"{name} in {path}" for path, name in about
         )
         return fill(
             "task",
-            task=self.task.prompt,
+            task=task.prompt,
             files=self._files([path for path, _ in about]),
             feedback=f"{feedback}\n\n{hint}" if about else feedback,
         )
@@ -103,6 +128,17 @@ class Prompter:
         context = self.agent.context
         patterns = None if isinstance(context, str) else context
         return [path for path in sorted(self.files) if patterns is None or any(_matches(path, p) for p in patterns)]
+
+
+def _add(messages: list[Message], framing: Framing | None, view: TreeView) -> None:
+    """Put what a framing says into the last message where that is the user's: many chat templates want turns to alternate."""
+    text = "" if framing is None else framed(framing, view)
+    if not text:
+        return
+    if messages[-1].role == "user":
+        messages[-1] = replace(messages[-1], content=f"{messages[-1].content}\n\n{text}")
+    else:
+        messages.append(Message("user", text))
 
 
 def _matches(path: str, pattern: str) -> bool:

@@ -76,7 +76,7 @@ class Solver:
         parent = tree[work.node]
         path = tree.path(work.node)
         with await self.ledger.reserve(Usage(nodes=1)) as held:
-            turn = await self._turn(work, path, tree, bill)
+            turn, logprob = await self._turn(work, path, tree, bill)
             env_ref = parent.env_ref
             observations: tuple[Observation, ...] = ()
             if turn.calls:
@@ -85,11 +85,15 @@ class Solver:
                 observations = (Observation("", turn.problem, ok=False),)
             held.actual = Usage(nodes=1)
         bill.add(Usage(nodes=1))
-        step = Step(_kind(turn), turn.text, turn.calls, observations, self.model.name)
-        return Node(NodeId(work.id), parent.id, step, env_ref, parent.depth + 1, bill.usage, answer=turn.answer)
+        step = Step(_kind(turn), turn.text, turn.calls, observations, self.model.name, logprob, work.framing)
+        answer = turn.answer
+        if answer is not None and (variant := self.prompter.variant(path, work.framing)) is not None:
+            answer = variant.back(answer, self.task, self.seed)
+        return Node(NodeId(work.id), parent.id, step, env_ref, parent.depth + 1, bill.usage, answer)
 
-    async def _turn(self, work: Expand, path: Sequence[Node], tree: Tree, bill: Bill) -> Turn:
-        messages = self.prompter.messages(path, tree)
+    async def _turn(self, work: Expand, path: Sequence[Node], tree: Tree, bill: Bill) -> tuple[Turn, float | None]:
+        """Return the model's turn, and the log-probability of its tokens where the server was asked for it and gave it."""
+        messages = self.prompter.messages(path, tree, work.framing)
         request = self.form.request(messages, self.prompter.specs, self._sampling(work))
         meter = Meter()
         try:
@@ -97,7 +101,8 @@ class Solver:
         finally:
             usage = meter.usage()
             bill.add(replace(usage, usd=self.model.price(usage) or 0.0))
-        return self.form.read(response)
+        logprob = sum(token.logprob for token in response.logprobs) if response.logprobs else None
+        return self.form.read(response), logprob
 
     def _sampling(self, work: Expand) -> Sampling:
         sampling = replace(self.agent.sampling, seed=derive_seed(self.seed, work.id))
@@ -126,22 +131,22 @@ class Solver:
         path = tree.path(work.node)
         applying = [v for v in self.agent.verifiers if v.scope == "state" or path[-1].answer is not None]
         if work.verifiers:
-            return tuple([await self._ask(v, path, bill) for v in applying if v.name in work.verifiers])
-        return tuple([await self._judge(verifier, path, bill) for verifier in applying])
+            return tuple([await self._ask(v, path, tree, bill) for v in applying if v.name in work.verifiers])
+        return tuple([await self._judge(verifier, path, tree, bill) for verifier in applying])
 
-    async def _judge(self, verifier: Verifier, path: Sequence[Node], bill: Bill) -> Verdict:
+    async def _judge(self, verifier: Verifier, path: Sequence[Node], tree: Tree, bill: Bill) -> Verdict:
         env_ref = path[-1].env_ref
         if verifier.scope != "state" or env_ref is None:
-            return await self._ask(verifier, path, bill)
+            return await self._ask(verifier, path, tree, bill)
         key = (verifier.name, env_ref)
         async with self._judging.setdefault(key, asyncio.Lock()):
             if (known := self._judged.get(key)) is not None:
                 return replace(known, calls=0, usage=Usage())
-            verdict = await self._ask(verifier, path, bill)
+            verdict = await self._ask(verifier, path, tree, bill)
             self._judged[key] = verdict
             return verdict
 
-    async def _ask(self, verifier: Verifier, path: Sequence[Node], bill: Bill) -> Verdict:
+    async def _ask(self, verifier: Verifier, path: Sequence[Node], tree: Tree, bill: Bill) -> Verdict:
         await self.ensure_state(path, bill)
         candidate = Candidate(
             self.task,
@@ -150,6 +155,7 @@ class Solver:
             lambda ref: self._environment(ref, bill, needed=True),
             self.sandboxes.diff if self.sandboxes is not None else _no_diff,
             self.model,
+            tree,
         )
         with await self.ledger.reserve(Usage(verifier_calls=1)) as held:
             held.actual = Usage(verifier_calls=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 import signal
@@ -25,7 +26,8 @@ from ..core.tree import Tree
 from ..core.types import Budget, Result, Task
 from ..graphs import LocalRunner, Running, RunStore
 from ..sandboxes.host_files import write_tree
-from ..search import parse_strategy
+from ..search import parse_selector, parse_strategy
+from ..search.named import recorded_selector, recorded_strategy
 from . import models, sandbox
 from .live import LiveView
 from .loading import load_agent
@@ -51,6 +53,12 @@ Search = Annotated[
         help="Strategy instead of the agent's: none, best-of-n:n=8, best-first:width=4,depth=8 …", show_default=False
     ),
 ]
+Select = Annotated[
+    str | None,
+    typer.Option(
+        help="Selector instead of the agent's, which chooses where no answer was accepted.", show_default=False
+    ),
+]
 
 
 @app.command()
@@ -61,6 +69,7 @@ def run(
         Path | None, typer.Option(help="Folder or archive to copy into the sandbox.", show_default=False)
     ] = None,
     search: Search = None,
+    select: Select = None,
     tokens: Tokens = None,
     seconds: Seconds = None,
     nodes: Annotated[int | None, typer.Option(help="Budget: nodes of the tree.", show_default=False)] = None,
@@ -71,6 +80,8 @@ def run(
     """Run an agent on a task."""
     definition, source = load_agent(agent)
     strategy = None if search is None else parse_strategy(search)
+    if select is not None:
+        definition = dataclasses.replace(definition, select=parse_selector(select))
     budget = _budget(tokens=tokens, seconds=seconds, nodes=nodes)
     if not task.strip():
         raise UsageError("the task is empty; say what is to be done")
@@ -107,6 +118,8 @@ def resume(
     definition, _ = load_agent(source)
     limits = {**record.budget, **{k: v for k, v in {"tokens": tokens, "seconds": seconds}.items() if v is not None}}
     strategy = _strategy_of(record.strategy, definition, record.seed)
+    if record.selector != repr(definition.select) and (selector := recorded_selector(record.selector)) is not None:
+        definition = dataclasses.replace(definition, select=selector)
 
     def begin(runner: LocalRunner, **hooks: Any) -> Coroutine[Any, Any, Result]:
         return runner.go_on(definition, record.run_id, budget=_budget(**limits), search=strategy, **hooks)
@@ -248,8 +261,6 @@ def _strategy_of(recorded: str, agent: Agent, seed: int) -> Strategy | None:
     """Return the strategy that a run was begun with where it is not the agent's own, so `--search` need not be repeated."""
     if recorded == repr(agent.strategy.fresh(seed)):
         return None
-    from ..search.named import recorded_strategy
-
     return recorded_strategy(recorded)
 
 

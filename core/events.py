@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from pydantic_core import PydanticSerializationError, from_json
 
 from .errors import JournalVersionMismatch, RewardOutOfRange
-from .types import NO_USAGE, Node, NodeId, StopReason, Usage, Verdict, WorkId
+from .types import NO_USAGE, Framing, Node, NodeId, StopReason, Usage, Verdict, WorkId
 
 JOURNAL_VERSION = 1
 """Raised with every change of the records below that older code cannot read."""
@@ -32,6 +32,8 @@ class Expand:
     node: NodeId
     temperature: float | None = None
     """Overrides the agent's sampling temperature."""
+    framing: Framing | None = None
+    """What the model is shown beside the trajectory; None for nothing."""
 
 
 @dataclass(frozen=True, slots=True)

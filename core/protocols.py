@@ -346,6 +346,8 @@ class Candidate:
     """`Sandboxes.diff`."""
     model: Model | None = None
     """The agent's model, metered and under the run's budget, for verifiers that ask one."""
+    view: TreeView | None = None
+    """The whole tree, for verifiers that compare; None where a candidate is judged outside of a search."""
 
     @property
     def node(self) -> Node:
@@ -356,6 +358,12 @@ class Candidate:
     def answer(self) -> str | None:
         """The final answer, where the trajectory gave one."""
         return self.node.answer
+
+    def rivals(self) -> list[Node]:
+        """Return all nodes with an answer in the order of their arrival, this one among them where it has one."""
+        if self.view is None:
+            return [self.node] if self.answer is not None else []
+        return [node for node in self.view if node.answer is not None and self.view.status(node.id) != "pruned"]
 
 
 class Verifier(Protocol):
@@ -448,6 +456,41 @@ class Appraiser(Protocol):
 
     def appraise(self, view: TreeView, accepted: NodeId | None = None) -> Appraisal:
         """Return the choice that `select` makes, or the accepted node, and what it is worth."""
+        ...
+
+
+@runtime_checkable
+class Selector(Protocol):
+    """Chooses the answer among those of a finished search; `Agent(select=...)`. Pure, like a strategy.
+
+    Where the verifiers accepted a node the search ends with that one, and no selector is asked.
+    """
+
+    name: ClassVar[str]
+    """Recorded with its choice."""
+
+    def choose(self, view: TreeView) -> Appraisal:
+        """Return the best node, and how probable it is that it is right where that is known. No node: abstain."""
+        ...
+
+
+class Variant(Protocol):
+    """Another way of putting a task whose answers can be mapped back: options shuffled, names exchanged, examples before it.
+
+    Methods that ask in several ways and take what the answers agree on use an agent's `variants`.
+    """
+
+    @property
+    def name(self) -> str:
+        """What views call it."""
+        ...
+
+    def put(self, task: Task, seed: int) -> Task:
+        """Return the task as this variant puts it. `seed` is the run's; the same gives the same."""
+        ...
+
+    def back(self, answer: str, task: Task, seed: int) -> str:
+        """Return what an answer to `put(task, seed)` means as an answer to `task`."""
         ...
 
 

@@ -137,6 +137,15 @@ class ModelRequest:
     """Offered by native tool calling; leave empty where the form is constrained by `response_schema`."""
     response_schema: Mapping[str, JSON] | None = None
     """JSON schema that the reply's text must satisfy, enforced by the server while it samples."""
+    prefix: str = ""
+    """Beginning of the reply, which the server goes on from; the response's text is only what comes after it."""
+
+    def __post_init__(self) -> None:
+        if self.prefix and (self.tools or self.response_schema is not None):
+            raise UsageError(
+                f"a reply that begins with {self.prefix[:40]!r} was to be continued with tools or a schema; servers go on with "
+                "plain text only: leave them out"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +275,18 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class Framing:
+    """How a strategy has the task put to the model for one step. The step remembers it, so later steps are asked alike."""
+
+    shown: tuple[NodeId, ...] = ()
+    """Other nodes whose attempts the prompt shows, in this order, each with what the verifiers said of it."""
+    note: str = ""
+    """What the strategy says to the model after that, for example that it should improve on the best attempt."""
+    variant: int | None = None
+    """Which of the agent's `variants` of the task a trajectory sees. Only its first step says so."""
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One turn of the solver: what it said, what it did, what it saw.
 
@@ -280,6 +301,8 @@ class Step:
     model: str = ""
     logprob: float | None = None
     """Sum of the log-probabilities of the turn's tokens, where they were asked for."""
+    framing: Framing | None = None
+    """What the model was shown beside the trajectory when it took this step."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,8 @@ class RunRecord:
     seed: int
     strategy: str
     """`repr` of the strategy: a run is resumed with the strategy that it was begun with."""
+    selector: str = field(default="None", kw_only=True)
+    """`repr` of the agent's selector, likewise."""
     model: str
     source: str | None = None
     """`file.py:name` from which the command line loaded the agent."""

@@ -181,6 +181,7 @@ class LocalRunner:
             budget=budget.model_dump(mode="json", exclude_defaults=True),
             seed=seed,
             strategy=repr(strategy.fresh(seed)),
+            selector=repr(agent.select),
             model=agent.model if isinstance(agent.model, str) else agent.model.name,
             source=source,
         )
@@ -201,10 +202,11 @@ class LocalRunner:
         run = self.store.open(run_id)
         record = run.load()
         strategy = search if search is not None else agent.strategy
-        if record.agent != agent.name or record.strategy != repr(strategy.fresh(record.seed)):
+        began = (record.agent, record.strategy, record.selector)
+        if began != (agent.name, repr(strategy.fresh(record.seed)), repr(agent.select)):
             raise JournalVersionMismatch(
-                f"run {record.run_id} was begun by agent {record.agent!r} with {record.strategy}; this is {agent.name!r} "
-                f"with {strategy!r}: resume it with the same definition"
+                f"run {record.run_id} was begun by agent {record.agent!r} with {record.strategy}, select={record.selector}; "
+                f"this is {agent.name!r} with {strategy!r}, select={agent.select!r}: resume it with the same definition"
             )
         if budget is not None:
             record.budget = budget.model_dump(mode="json", exclude_defaults=True)
@@ -243,7 +245,7 @@ class LocalRunner:
             calls = agent.slots or model.slots + spare
             accounted = Accounted(model, ledger, log, asyncio.Semaphore(calls))
             form = _form(agent, native=model.native_tools)
-            prompter = Prompter(agent, task, form, await texts(sandboxes, record.root_ref, agent))
+            prompter = Prompter(agent, task, form, await texts(sandboxes, record.root_ref, agent), record.seed)
             solver = Solver(agent, task, Retrying(accounted), prompter, form, ledger, sandboxes, log, record.seed)
             search = Search(
                 strategy.fresh(record.seed),
@@ -254,6 +256,7 @@ class LocalRunner:
                 listener=listener or (lambda _events, _tree: None),
                 replayed=lambda tree: _after_replay(tree, solver, ledger, log),
                 resumed=Resumed(lost, record.elapsed_seconds),
+                selector=agent.select,
             )
             retention = _retained(search, solver, budget)
             if started is not None:

@@ -38,7 +38,7 @@ from ..core.events import (
     Work,
     WorkStarted,
 )
-from ..core.protocols import Appraisal, Appraiser, Strategy
+from ..core.protocols import Appraisal, Appraiser, Selector, Strategy
 from ..core.tree import Tree
 from ..core.types import Node, NodeId, StopReason, Verdict, WorkId
 
@@ -73,6 +73,7 @@ class Search:
         listener: called with every batch of events, in order, before the next super-step. Must not block.
         replayed: called once, with the tree as the journal left it, before any work starts.
         resumed: event to begin with, where an earlier process began the run.
+        selector: chooses the best node in place of the strategy where none was accepted.
     """
 
     strategy: Strategy
@@ -83,6 +84,7 @@ class Search:
     listener: Callable[[Sequence[Event], Tree], None] = lambda _events, _tree: None
     replayed: Callable[[Tree], None] = lambda _tree: None
     resumed: Resumed | None = None
+    selector: Selector | None = None
     journaled: bool = field(default=True, init=False)
     """Whether anything stores the events; set by `run_search`."""
     tree: Tree = field(init=False)
@@ -220,6 +222,8 @@ class Search:
     def _appraise(self) -> Appraisal:
         """Choose the best node; the accepted one where there is one."""
         accepted = self.tree.accepted
+        if self.selector is not None and accepted is None:
+            return self.selector.choose(self.tree)
         if self._appraiser is not None:
             return self._appraiser.appraise(self.tree, accepted)
         node = accepted if accepted is not None else self.strategy.select(self.tree)
@@ -248,7 +252,8 @@ class Search:
         if chosen.node is None:
             last.append(Abstained(chosen.source or "no node was judged and none gave an answer"))
         else:
-            last.append(Selected(chosen.node, self.strategy.name, chosen.confidence, chosen.source))
+            by = self.strategy if self.selector is None or self.tree.accepted is not None else self.selector
+            last.append(Selected(chosen.node, by.name, chosen.confidence, chosen.source))
         last.append(Stopped(reason, detail, self.ledger.elapsed_seconds))
         self._take(last)
         return events + last

@@ -11,11 +11,11 @@ from .controllers import NoiseAware
 from .depth_first import TotDFS
 from .lookahead import Lookahead
 from .mcts import PUCT, UCT
-from .named import parse_strategy
+from .named import parse_selector, parse_strategy
 from .particles import Particles
 from .rebase import Rebase
 from .rollover import Rollover
-from .selectors import best_by_verdict
+from .selectors import Best, best_by_verdict
 from .soft_tree import SoftTree
 
 __all__ = [  # noqa: RUF022 - in plain order, which a test checks
@@ -23,6 +23,7 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "AStar",
     "BaseStrategy",
     "Beam",
+    "Best",
     "BestFirst",
     "BestOfN",
     "Calibration",
@@ -40,6 +41,7 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "UCT",
     "best_by_verdict",
     "expected_calibration_error",
+    "parse_selector",
     "parse_strategy",
     "threshold_for",
 ]

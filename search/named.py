@@ -1,4 +1,4 @@
-"""Strategies by name, for the command line: `best-first:width=4,depth=8`."""
+"""Strategies and selectors by name, for the command line: `best-first:width=4,depth=8`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ..core.errors import UsageError
+from ..core.protocols import Selector
 from .a_star import AStar
 from .ab_mcts import ABMCTS
 from .beam import DVTS, Beam, StepBestOfN, TotBFS
@@ -21,6 +22,7 @@ from .mcts import PUCT, UCT
 from .particles import Particles
 from .rebase import Rebase
 from .rollover import Rollover
+from .selectors import Best
 from .soft_tree import SoftTree
 
 STRATEGIES: dict[str, type[BaseStrategy]] = {
@@ -46,6 +48,10 @@ STRATEGIES: dict[str, type[BaseStrategy]] = {
 }
 
 
+SELECTORS: dict[str, type[Selector]] = {selector.name: selector for selector in (Best,)}
+"""Dataclasses all."""
+
+
 def parse_strategy(text: str) -> BaseStrategy | NoiseAware:
     """Return the strategy that `name` or `name:option=value,...` describes; `none` is one trajectory.
 
@@ -66,17 +72,33 @@ def parse_strategy(text: str) -> BaseStrategy | NoiseAware:
         raise UsageError(
             f"no strategy is called {name!r}; there are: none, {', '.join([*STRATEGIES, NoiseAware.name])}"
         )
-    strategy = STRATEGIES[name]
-    hints = get_type_hints(strategy)
-    known = {f.name: hints[f.name] for f in fields(strategy) if f.init and f.name != "seed"}
+    return STRATEGIES[name](**_options(f"strategy {name!r}", STRATEGIES[name], options))
+
+
+def parse_selector(text: str) -> Selector:
+    """Return the selector that `name` or `name:option=value,...` describes.
+
+    Raises:
+        UsageError: unknown name or option, or a value that does not fit.
+    """
+    name, _, options = text.partition(":")
+    if name not in SELECTORS:
+        raise UsageError(f"no selector is called {name!r}; there are: {', '.join(SELECTORS)}")
+    return SELECTORS[name](**_options(f"selector {name!r}", SELECTORS[name], options))
+
+
+def _options(owner: str, kind: type[Any], text: str) -> dict[str, Any]:
+    """Return the options in `text` as the arguments of `kind`, a dataclass."""
+    hints = get_type_hints(kind)
+    known = {f.name: hints[f.name] for f in fields(kind) if f.init and f.name != "seed"}
     values: dict[str, Any] = {}
-    for option in filter(None, options.split(",")):
+    for option in filter(None, text.split(",")):
         key, equals, value = option.partition("=")
         if key not in known or not equals:
-            choices = ", ".join(f"{k}=..." for k in known)
-            raise UsageError(f"strategy {name!r} has no option {option!r}; it takes {choices}")
+            takes = f"it takes {', '.join(f'{k}=...' for k in known)}" if known else "it takes none"
+            raise UsageError(f"{owner} has no option {option!r}; {takes}")
         values[key] = _value(known[key], key, value)
-    return strategy(**values)
+    return values
 
 
 def recorded_strategy(text: str) -> BaseStrategy | NoiseAware | None:
@@ -88,12 +110,21 @@ def recorded_strategy(text: str) -> BaseStrategy | NoiseAware | None:
     return rebuilt if isinstance(rebuilt, BaseStrategy | NoiseAware) else None
 
 
+def recorded_selector(text: str) -> Selector | None:
+    """Return the selector whose `repr` a run has recorded, None where it is none of the built-in ones."""
+    try:
+        rebuilt = _rebuilt(ast.parse(text, mode="eval").body)
+    except (SyntaxError, ValueError, TypeError, KeyError):
+        return None
+    return rebuilt if isinstance(rebuilt, Selector) else None
+
+
 def _rebuilt(node: ast.expr) -> Any:
     if not isinstance(node, ast.Call):
         return ast.literal_eval(node)
     if not isinstance(node.func, ast.Name) or node.args:
         raise ValueError(ast.unparse(node))
-    kinds = {kind.__name__: kind for kind in (*STRATEGIES.values(), NoiseAware)}
+    kinds = {kind.__name__: kind for kind in (*STRATEGIES.values(), NoiseAware, *SELECTORS.values())}
     return kinds[node.func.id](**{str(keyword.arg): _rebuilt(keyword.value) for keyword in node.keywords})
 
 

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..core.protocols import Appraisal
 from ..core.tree import TreeView
 from ..core.types import ROOT, Node, NodeId
+
+
+@dataclass(frozen=True)
+class Best:
+    """Choose the node whose verdicts are best (`best_by_verdict`), which is what most strategies do by themselves."""
+
+    name: ClassVar[str] = "best"
+
+    def choose(self, view: TreeView) -> Appraisal:
+        """Return the best node by its verdicts."""
+        return Appraisal(best_by_verdict(view))
 
 
 def best_by_verdict(view: TreeView) -> NodeId | None:

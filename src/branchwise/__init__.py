@@ -47,6 +47,7 @@ from branchwise.core.errors import (
 )
 from branchwise.core.events import Event
 from branchwise.core.protocols import (
+    Appraisal,
     Candidate,
     Context,
     Environment,
@@ -54,11 +55,25 @@ from branchwise.core.protocols import (
     Process,
     Sandboxes,
     SandboxSpec,
+    Selector,
     Strategy,
+    Variant,
     Verifier,
 )
 from branchwise.core.tree import Tree, TreeView
-from branchwise.core.types import Budget, ExecResult, Node, Python, Result, Sampling, Step, Task, Usage, Verdict
+from branchwise.core.types import (
+    Budget,
+    ExecResult,
+    Framing,
+    Node,
+    Python,
+    Result,
+    Sampling,
+    Step,
+    Task,
+    Usage,
+    Verdict,
+)
 from branchwise.graphs import LocalRunner as _LocalRunner
 from branchwise.tools import Tool, Toolset, tool
 from branchwise.verifiers import verifier
@@ -69,6 +84,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Agent",
+    "Appraisal",
     "BranchwiseError",
     "Budget",
     "BudgetExceeded",
@@ -79,6 +95,7 @@ __all__ = [
     "Environment",
     "Event",
     "ExecResult",
+    "Framing",
     "JournalError",
     "JournalVersionMismatch",
     "Ledger",
@@ -102,6 +119,7 @@ __all__ = [
     "SandboxTimeout",
     "Sandboxes",
     "SearchError",
+    "Selector",
     "Step",
     "Strategy",
     "Task",
@@ -114,6 +132,7 @@ __all__ = [
     "TreeView",
     "Usage",
     "UsageError",
+    "Variant",
     "Verdict",
     "Verifier",
     "VerifierError",

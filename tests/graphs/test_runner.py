@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -15,7 +18,7 @@ import branchwise as bw
 from branchwise.core.errors import JournalVersionMismatch, ModelRefused, UsageError
 from branchwise.core.events import Expanded, Failed, Judged, Stopped, WorkStarted
 from branchwise.core.testing import ScriptedModel
-from branchwise.core.types import Result, Task
+from branchwise.core.types import ModelResponse, Result, Task, TokenLogprob, Usage
 from branchwise.graphs import LocalRunner, RunStore
 
 RIGHT = {"path": "maths.py", "old": "return a - b", "new": "return a + b"}
@@ -278,3 +281,66 @@ def test_explain_shows_every_prompt(repository: Path) -> None:
         '"maxLength": 300',
     ):
         assert part in text
+
+
+@dataclass(frozen=True)
+class Rarest:
+    """Chooses the answer that was given least often."""
+
+    name: ClassVar[str] = "rarest"
+
+    def choose(self, view: bw.TreeView) -> bw.Appraisal:
+        """Return the first node with the rarest answer, and its share."""
+        answers = [node.answer for node in view if node.answer is not None]
+        if not answers:
+            return bw.Appraisal(None, source="nobody answered")
+        rarest = min(answers, key=answers.count)
+        node = next(node.id for node in view if node.answer == rarest)
+        return bw.Appraisal(node, answers.count(rarest) / len(answers), "share of the answers")
+
+
+async def test_a_selector_chooses_where_nothing_was_accepted(runner: LocalRunner) -> None:
+    """Its choice, its confidence and its name are in the result; a resume needs the same selector."""
+    answers = ["a", "a", "b", "a"]
+    agent = bw.Agent(
+        name="quiz",
+        model=scripted(lambda n: turn("answer", text=answers[n])),
+        search=bw.search.BestOfN(n=4),
+        select=Rarest(),
+    )
+    result = await runner.run(agent, Task(prompt="letter?"), bw.Budget(), seed=1)
+    assert (result.answer, result.confidence, result.confidence_source) == ("b", 0.25, "share of the answers")
+    with pytest.raises(JournalVersionMismatch, match=r"select=Rarest\(\)"):
+        await runner.resume(dataclasses.replace(agent, select=None), result.run_id)
+    assert (await runner.resume(agent, result.run_id)).answer == "b"
+
+
+async def test_what_verifiers_accepted_is_not_chosen_again(runner: LocalRunner) -> None:
+    """A selector is for searches that end without an accepted answer."""
+
+    @bw.verifier
+    def right(candidate: bw.Candidate) -> bool:
+        """Accept one letter."""
+        return candidate.answer == "b"
+
+    model = scripted(lambda n: turn("answer", text="aab"[n]))
+    agent = bw.Agent(
+        name="quiz", model=model, verifiers=[right], search=bw.search.BestOfN(n=3), select=Rarest(), slots=1
+    )
+    result = await runner.run(agent, Task(prompt="letter?"), bw.Budget(), seed=1)
+    assert (result.answer, result.accepted) == ("b", True)
+
+
+async def test_log_probabilities_are_kept_where_they_are_asked_for(runner: LocalRunner) -> None:
+    """The sum over the turn's tokens; nothing where the server was not asked."""
+    tokens = (TokenLogprob("4", -0.5), TokenLogprob("2", -0.25))
+    model = ScriptedModel(
+        lambda request: ModelResponse("42", Usage(), logprobs=tokens if request.sampling.logprobs is not None else ())
+    )
+    agent = bw.Agent(name="quiz", model=model, sampling=bw.Sampling(logprobs=0))
+    for chosen, logprob in ((agent, -0.75), (dataclasses.replace(agent, sampling=bw.Sampling()), None)):
+        result = await runner.run(chosen, Task(prompt="?"), bw.Budget(), seed=1)
+        assert result.node is not None
+        step = result.tree[result.node].step
+        assert step is not None
+        assert step.logprob == logprob

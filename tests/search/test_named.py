@@ -13,6 +13,7 @@ from branchwise.search import (
     AStar,
     BaseStrategy,
     Beam,
+    Best,
     BestFirst,
     BestOfN,
     Lookahead,
@@ -23,9 +24,10 @@ from branchwise.search import (
     StepBestOfN,
     TotBFS,
     TotDFS,
+    parse_selector,
     parse_strategy,
 )
-from branchwise.search.named import STRATEGIES, recorded_strategy
+from branchwise.search.named import SELECTORS, STRATEGIES, recorded_selector, recorded_strategy
 
 
 @pytest.mark.parametrize(
@@ -92,3 +94,16 @@ def test_recorded_strategies_are_read_back(name: str) -> None:
 def test_other_records_are_nobody_s(text: str) -> None:
     """A strategy of the user's own, or nonsense, is not guessed at."""
     assert recorded_strategy(text) is None
+
+
+def test_selectors_have_names_too() -> None:
+    """Parsed from the command line, and read back from a run's record."""
+    assert parse_selector("best") == Best()
+    for kind in SELECTORS.values():
+        assert recorded_selector(repr(kind())) == kind()
+    assert recorded_selector("Rarest()") is None
+    assert recorded_selector("None") is None
+    with pytest.raises(UsageError, match="no selector is called 'worst'; there are: best"):
+        parse_selector("worst")
+    with pytest.raises(UsageError, match="selector 'best' has no option 'x=1'; it takes none"):
+        parse_selector("best:x=1")

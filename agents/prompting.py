@@ -157,7 +157,7 @@ def _notes(view: TreeView, node: NodeId) -> str:
         return ""
     said: dict[str, str] = {}
     for verdict in view.verdicts(node):
-        if verdict.feedback:
+        if verdict.feedback and verdict.ranking is None:
             told = verdict.feedback if verdict.calls else f"As before: {verdict.feedback.splitlines()[0]}"
             said.setdefault(verdict.verifier, told)
     return "\n\n".join(f"[{name}] {text}" for name, text in said.items())

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +13,8 @@ from ..core.errors import (
     UsageError,
 )
 from ..core.events import Expand, Score
-from ..core.protocols import Candidate, Context, Meter, Model, Sandboxes, Verifier
+from ..core.keys import derive_seed
+from ..core.protocols import Candidate, Composed, Context, Meter, Model, Sandboxes, Verifier
 from ..core.tree import Tree
 from ..core.types import (
     Node,
@@ -29,6 +29,7 @@ from ..core.types import (
 )
 from .acting import Actor, EffectLog
 from .agent import Agent
+from .billing import Billed
 from .forms import Form, Turn
 from .prompting import Prompter
 from .states import States
@@ -48,6 +49,7 @@ class Solver:
         sandboxes: supply of environments; None for an agent without a sandbox.
         effects: log of external effects.
         seed: the run's seed.
+        judges: the models that verifiers have for themselves, by name, likewise accounted and retrying.
     """
 
     agent: Agent
@@ -59,6 +61,7 @@ class Solver:
     sandboxes: Sandboxes | None
     effects: EffectLog
     seed: int
+    judges: Mapping[str, Model] = field(default_factory=dict[str, Model])
     _judged: dict[tuple[str, str], Verdict] = field(default_factory=dict[tuple[str, str], Verdict])
     """Verdicts by verifier and environment state: an equal state is not judged again."""
     _judging: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict[tuple[str, str], asyncio.Lock])
@@ -128,39 +131,57 @@ class Solver:
 
     async def score(self, work: Score, tree: Tree, bill: Bill) -> tuple[Verdict, ...]:
         """Return the verdicts of every verifier that applies to the node, or of those that are to be asked again."""
-        path = tree.path(work.node)
-        applying = [v for v in self.agent.verifiers if v.scope == "state" or path[-1].answer is not None]
-        if work.verifiers:
-            return tuple([await self._ask(v, path, tree, bill) for v in applying if v.name in work.verifiers])
-        return tuple([await self._judge(verifier, path, tree, bill) for verifier in applying])
+        candidate = self._candidate(work, tree, bill)
+        verdicts: list[Verdict] = []
+        for number, verifier in enumerate(self.agent.verifiers):
+            if not _applies(verifier, candidate, work):
+                continue
+            mine = candidate.again(number)
+            verdicts.append(
+                await (self._ask(verifier, mine, bill) if work.verifiers else self._judge(verifier, mine, bill))
+            )
+        return tuple(verdicts)
 
-    async def _judge(self, verifier: Verifier, path: Sequence[Node], tree: Tree, bill: Bill) -> Verdict:
-        env_ref = path[-1].env_ref
+    async def _judge(self, verifier: Verifier, candidate: Candidate, bill: Bill) -> Verdict:
+        env_ref = candidate.node.env_ref
         if verifier.scope != "state" or env_ref is None:
-            return await self._ask(verifier, path, tree, bill)
+            return await self._ask(verifier, candidate, bill)
         key = (verifier.name, env_ref)
         async with self._judging.setdefault(key, asyncio.Lock()):
             if (known := self._judged.get(key)) is not None:
                 return replace(known, calls=0, usage=Usage())
-            verdict = await self._ask(verifier, path, tree, bill)
+            verdict = await self._ask(verifier, candidate, bill)
             self._judged[key] = verdict
             return verdict
 
-    async def _ask(self, verifier: Verifier, path: Sequence[Node], tree: Tree, bill: Bill) -> Verdict:
-        await self.ensure_state(path, bill)
-        candidate = Candidate(
+    async def _ask(self, verifier: Verifier, candidate: Candidate, bill: Bill) -> Verdict:
+        for node in candidate.among:
+            await self.ensure_state(candidate.at(node).path, bill)
+        await self.ensure_state(candidate.path, bill)
+        return await candidate.ask(verifier)
+
+    def _candidate(self, work: Score, tree: Tree, bill: Bill) -> Candidate:
+        async def charged(verifier: Verifier, candidate: Candidate) -> Verdict:
+            if isinstance(verifier, Composed):
+                return await verifier.judge(candidate)
+            with await self.ledger.reserve(Usage(verifier_calls=1)) as held:
+                held.actual = Usage(verifier_calls=1)
+                bill.add(held.actual)
+                return await verifier.judge(candidate)
+
+        return Candidate(
             self.task,
-            path,
-            path[0].env_ref,
+            tree.path(work.node),
+            tree.root.env_ref,
             lambda ref: self._environment(ref, bill, needed=True),
             self.sandboxes.diff if self.sandboxes is not None else _no_diff,
-            self.model,
+            Billed(self.model, bill),
             tree,
+            work.among,
+            derive_seed(self.seed, work.id),
+            {name: Billed(model, bill) for name, model in self.judges.items()},
+            charged,
         )
-        with await self.ledger.reserve(Usage(verifier_calls=1)) as held:
-            held.actual = Usage(verifier_calls=1)
-            bill.add(held.actual)
-            return await verifier.judge(candidate)
 
     def remember(self, tree: Tree) -> None:
         """Take the verdicts of a resumed run as known."""
@@ -196,6 +217,14 @@ class Solver:
         return self.actor.can_redo(step)
 
 
+def _applies(verifier: Verifier, candidate: Candidate, work: Score) -> bool:
+    """Whether a verifier is asked: by name, or because it judges such nodes and has not been left out."""
+    if verifier.scope == "set" or work.verifiers:
+        named = verifier.name in work.verifiers
+        return named and (verifier.scope != "answer" or candidate.answer is not None)
+    return verifier.scope == "state" or candidate.answer is not None
+
+
 def _kind(turn: Turn) -> Any:
     if turn.problem is not None:
         return "invalid"
@@ -206,9 +235,3 @@ def _kind(turn: Turn) -> Any:
 
 def _no_diff(old: str, new: str) -> tuple[dict[str, bytes], list[str]]:
     raise UsageError(f"no sandbox, so no snapshots to compare: {old}, {new}")
-
-
-def derive_seed(run_seed: int, work: int) -> int:
-    """Return the sampling seed of a work item: 31 bits, a function of the run's seed and the item's number."""
-    digest = hashlib.blake2b(f"{run_seed}/{work}".encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "big") & 0x7FFFFFFF

@@ -47,6 +47,8 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+    among: tuple[NodeId, ...] = ()
+    """The nodes that verifiers of scope "set" are to compare; they are asked only by name."""
 class Prune:
     """Close `node`: it will not be expanded. Done at once."""
 

@@ -1,4 +1,4 @@
-"""The identity of a model call: equal keys mean that the same reply would do."""
+"""The identity of a model call: equal keys mean that the same reply would do; and the seeds that tell calls apart."""
 
 from __future__ import annotations
 
@@ -31,3 +31,12 @@ def request_key(model_name: str, request: ModelRequest) -> str:
 def canonical_json(value: JSON) -> bytes:
     """Return the one JSON text of `value`: sorted keys, no spaces, ASCII."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def derive_seed(seed: int, number: int) -> int:
+    """Return the seed of the part `number` of what has `seed`: 31 bits, a function of the two.
+
+    A work item's sampling seed is that of its number in the run.
+    """
+    digest = hashlib.blake2b(f"{seed}/{number}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") & 0x7FFFFFFF

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, Self, runtime_checkable
 
+from .errors import VerifierError
 from .events import Event, Work
+from .keys import derive_seed
 from .tree import TreeView
 from .types import (
     JSON,
@@ -348,6 +350,14 @@ class Candidate:
     """The agent's model, metered and under the run's budget, for verifiers that ask one."""
     view: TreeView | None = None
     """The whole tree, for verifiers that compare; None where a candidate is judged outside of a search."""
+    among: tuple[NodeId, ...] = ()
+    """The nodes that are to be compared."""
+    seed: int = 0
+    """For what is drawn while judging, such as a model's sample: another one each time that a node is judged."""
+    models: Mapping[str, Model] = field(default_factory=dict[str, Model])
+    """The models that verifiers have for themselves, by name, under the run's budget likewise."""
+    charged: Callable[[Verifier, Candidate], Awaitable[Verdict]] | None = None
+    """Has a verifier judge and charges the run for it; None where nothing is charged."""
 
     @property
     def node(self) -> Node:
@@ -360,10 +370,38 @@ class Candidate:
         return self.node.answer
 
     def rivals(self) -> list[Node]:
-        """Return all nodes with an answer in the order of their arrival, this one among them where it has one."""
+        """Return the nodes to compare; where none are named, all with an answer in the order of their arrival."""
         if self.view is None:
             return [self.node] if self.answer is not None else []
+        if self.among:
+            return [self.view[node] for node in self.among]
         return [node for node in self.view if node.answer is not None and self.view.status(node.id) != "pruned"]
+
+    def at(self, node: NodeId) -> Candidate:
+        """Return another node of the tree as a candidate."""
+        assert self.view is not None
+        return replace(self, path=self.view.path(node))
+
+    def again(self, number: int) -> Candidate:
+        """Return the same candidate with a seed of its own, for a further judgement."""
+        return replace(self, seed=derive_seed(self.seed, number))
+
+    async def ask(self, verifier: Verifier) -> Verdict:
+        """Have a verifier judge that another one is composed of; it is charged like any other."""
+        return await (verifier.judge(self) if self.charged is None else self.charged(verifier, self))
+
+    def asks(self, model: str | Model | None = None) -> Model:
+        """Return the model that a verifier asks: the agent's own unless it has one for itself.
+
+        Raises:
+            VerifierError: there is none.
+        """
+        found = self.model if model is None else self.models.get(model if isinstance(model, str) else model.name)
+        if found is None:
+            raise VerifierError(
+                f"no model {model or ''} is there to judge with; a run has its agent's and those of its verifiers"
+            )
+        return found
 
 
 class Verifier(Protocol):
@@ -380,8 +418,12 @@ class Verifier(Protocol):
         ...
 
     @property
-    def scope(self) -> Literal["state", "answer"]:
-        """`state`: judges every node's environment, `answer`: only trajectories that gave an answer."""
+    def scope(self) -> Literal["state", "answer", "set"]:
+        """`state`: judges every node's environment, `answer`: only trajectories that gave an answer.
+
+        `set`: compares several nodes (`Candidate.rivals`) and says in `Verdict.ranking` what each is worth; asked only where
+        work names it.
+        """
         ...
 
     async def judge(self, candidate: Candidate) -> Verdict:
@@ -390,6 +432,26 @@ class Verifier(Protocol):
         Raises:
             VerifierError: it could not judge; the node stays unjudged.
         """
+        ...
+
+
+@runtime_checkable
+class Composed(Protocol):
+    """What a verifier is beside that is made of others. It has them judge by `Candidate.ask`; only they are charged."""
+
+    @property
+    def parts(self) -> Sequence[Verifier]:
+        """The others."""
+        ...
+
+
+@runtime_checkable
+class AsksModels(Protocol):
+    """What a verifier is beside that asks models."""
+
+    @property
+    def own_models(self) -> Sequence[str | Model]:
+        """Those that it has for itself; a run opens them under its own budget. Not the agent's."""
         ...
 
 

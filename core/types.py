@@ -337,7 +337,7 @@ class Verdict:
     """A verifier's opinion about a node.
 
     Raises:
-        RewardOutOfRange: `value` is not within [0, 1], or a value of `per_constraint` is not finite.
+        RewardOutOfRange: `value` or one of `ranking` is not within [0, 1], or a value of `per_constraint` is not finite.
     """
 
     value: float
@@ -354,12 +354,19 @@ class Verdict:
     """How many judgements went into it; 0 for one that was copied from an equal state."""
     usage: Usage = NO_USAGE
     integrity: Integrity | None = None
+    ranking: Mapping[NodeId, float] | None = None
+    """Where nodes were compared: what each is worth beside the others, in [0, 1]."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.value <= 1.0:
             raise RewardOutOfRange(
                 f"verifier {self.verifier!r} gave {self.value!r}; values lie in [0, 1]: scale the score before returning it"
             )
+        for node, value in (self.ranking or {}).items():
+            if not 0.0 <= value <= 1.0:
+                raise RewardOutOfRange(
+                    f"verifier {self.verifier!r} gave {value!r} to node {node}; values lie in [0, 1]"
+                )
         for name, value in (self.per_constraint or {}).items():
             if not math.isfinite(value):
                 raise RewardOutOfRange(f"verifier {self.verifier!r} gave {value!r} for {name!r}; give a finite number")

@@ -20,12 +20,13 @@ from ..agents.solver import Solver
 from ..core.budget import Ledger
 from ..core.errors import JournalError, JournalVersionMismatch, UsageError
 from ..core.events import Event, Resumed
-from ..core.protocols import Model, Sandboxes, Strategy
+from ..core.protocols import AsksModels, Sandboxes, Strategy
 from ..core.tree import Tree
 from ..core.types import ROOT, Budget, Node, Result, Task, Usage
 from ..models.accounts import Accounted, CallLog
 from ..models.retry import Retrying
 from .journal import Run, RunRecord, RunStore, new_run_id, new_seed
+from .judges import all_parts, comparing, open_judges, open_model
 from .outcome import outcome
 from .retention import Retention
 from .search import Search
@@ -230,7 +231,7 @@ class LocalRunner:
             run.take_over(record)
             log = stack.enter_context(CallLog(run.calls_path))
             lost = log.lost()
-            model = await _open_model(agent, stack)
+            model = await open_model(agent.model, stack)
             sandboxes = await _open_sandboxes(agent, run, stack)
             if (source := files_of(task)) is not None and sandboxes is not None:
                 await _keep_origin(sandboxes, source, record)
@@ -246,9 +247,12 @@ class LocalRunner:
             accounted = Accounted(model, ledger, log, asyncio.Semaphore(calls))
             form = _form(agent, native=model.native_tools)
             prompter = Prompter(agent, task, form, await texts(sandboxes, record.root_ref, agent), record.seed)
-            solver = Solver(agent, task, Retrying(accounted), prompter, form, ledger, sandboxes, log, record.seed)
+            judges = await open_judges(agent, accounted, stack)
+            solver = Solver(
+                agent, task, Retrying(accounted), prompter, form, ledger, sandboxes, log, record.seed, judges
+            )
             search = Search(
-                strategy.fresh(record.seed),
+                comparing(agent, strategy).fresh(record.seed),
                 solver,
                 ledger,
                 Node(ROOT, None, None, record.root_ref),
@@ -308,7 +312,7 @@ def _check(agent: Agent, strategy: Strategy, task: Task) -> None:
         )
     if agent.sandbox is None:
         needy = [t.name for t in agent.toolbox if t.wants_context and t.effects == "sandbox"]
-        needy += [v.name for v in agent.verifiers if v.scope == "state"]
+        needy += [v.name for v in all_parts(agent.verifiers) if v.scope == "state" and not isinstance(v, AsksModels)]
         if needy:
             raise UsageError(
                 f"{needy[0]!r} works in a sandbox and agent {agent.name!r} has none; give it one: "
@@ -316,6 +320,10 @@ def _check(agent: Agent, strategy: Strategy, task: Task) -> None:
             )
         if task.files is not None:
             raise UsageError(f"the task has files but agent {agent.name!r} has no sandbox to put them into")
+    if agent.select is not None and (sets := [v.name for v in agent.verifiers if v.scope == "set"]):
+        raise UsageError(
+            f"verifier {sets[0]!r} compares the answers and chooses among them, and so does select={agent.select!r}; leave one out"
+        )
     if (files := files_of(task)) is not None and not files.exists():
         raise UsageError(f"files={task.files!r} is no folder or archive")
 
@@ -324,7 +332,7 @@ def _form(agent: Agent, *, native: bool) -> Form:
     if agent.form == "native" or (agent.form == "auto" and native):
         return NativeForm()
     # Where every state is judged by execution the search knows when it is done; a model need not say so.
-    judged = any(verifier.scope == "state" for verifier in agent.verifiers)
+    judged = any(v.scope == "state" and not isinstance(v, AsksModels) for v in all_parts(agent.verifiers))
     return JsonForm(may_answer=not judged)
 
 
@@ -343,16 +351,6 @@ async def _keep_origin(sandboxes: Sandboxes, source: Path, record: RunRecord) ->
             "put them back as they were, or begin a new run"
         )
     record.root_ref = ref
-
-
-async def _open_model(agent: Agent, stack: AsyncExitStack) -> Model:
-    if not isinstance(agent.model, str):
-        return agent.model
-    from ..models.registry import connect  # so do the clients of the servers
-
-    model = await connect(agent.model)
-    stack.push_async_callback(model.aclose)
-    return model
 
 
 async def _open_sandboxes(agent: Agent, run: Run, stack: AsyncExitStack) -> Sandboxes | None:

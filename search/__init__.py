@@ -12,6 +12,7 @@ from .depth_first import TotDFS
 from .lookahead import Lookahead
 from .mcts import PUCT, UCT
 from .named import parse_selector, parse_strategy
+from .particle_gibbs import ParticleGibbs
 from .particles import Particles
 from .rebase import Rebase
 from .rollover import Rollover
@@ -31,6 +32,7 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "Lookahead",
     "NoiseAware",
     "PUCT",
+    "ParticleGibbs",
     "Particles",
     "Rebase",
     "Rollover",

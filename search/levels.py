@@ -84,6 +84,10 @@ class Levels(BaseStrategy):
         """
         raise NotImplementedError  # pragma: no cover - abstract
 
+    def tries(self, index: int, node: NodeId) -> int:
+        """Return how many expansions of a group's node may fail before the rest of them are given up."""
+        return MAX_FAILURES * self._searches[index].planned[node] * (self.groups if node == ROOT else 1)
+
     def worth(self, node: NodeId) -> float:
         """What a judged prefix is worth, in [0, 1]."""
         return self._worth[node]
@@ -136,8 +140,7 @@ class Levels(BaseStrategy):
         index = self._flights.pop(work)
         group = self._searches[index]
         group.flying -= 1
-        allowed = MAX_FAILURES * group.planned[node] * (self.groups if node == ROOT else 1)
-        if view.failures(node) < allowed:
+        if view.failures(node) < self.tries(index, node):
             group.plan.append(node)
             self._waiting.put(index, self._priority(index, 0))
         else:
@@ -149,7 +152,7 @@ class Levels(BaseStrategy):
             self._worth[ROOT] = 1.0
             for index in range(self.groups):
                 self._searches.append(Group())
-                self._plan(index, {ROOT: self.begin()})
+                self.plan(index, {ROOT: self.begin()})
             return
         index = self._flights.pop(WorkId(node))
         group = self._searches[index]
@@ -188,9 +191,10 @@ class Levels(BaseStrategy):
         chosen = self.choose(group, view)
         group.arrived, group.ended = [], []
         group.level += 1
-        self._plan(index, chosen)
+        self.plan(index, chosen)
 
-    def _plan(self, index: int, plan: dict[NodeId, int]) -> None:
+    def plan(self, index: int, plan: dict[NodeId, int]) -> None:
+        """Have a group's nodes expanded so many times each."""
         group = self._searches[index]
         group.planned = {node: times for node, times in plan.items() if times > 0}
         group.plan = deque(node for node, times in group.planned.items() for _ in range(times))

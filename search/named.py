@@ -19,6 +19,7 @@ from .controllers import NoiseAware
 from .depth_first import TotDFS
 from .lookahead import Lookahead
 from .mcts import PUCT, UCT
+from .particle_gibbs import ParticleGibbs
 from .particles import Particles
 from .rebase import Rebase
 from .rollover import Rollover
@@ -41,6 +42,7 @@ STRATEGIES: dict[str, type[BaseStrategy]] = {
         AStar,
         TotDFS,
         Particles,
+        ParticleGibbs,
         SoftTree,
         Rollover,
         Lookahead,

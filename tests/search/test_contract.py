@@ -38,6 +38,7 @@ from branchwise.search import (
     BestFirst,
     BestOfN,
     Lookahead,
+    ParticleGibbs,
     Particles,
     Rebase,
     Rollover,
@@ -66,6 +67,11 @@ STRATEGIES: dict[str, Callable[[], Strategy]] = {
     "particles": lambda: Particles(particles=4, depth=4),
     "particles, set aside": lambda: Particles(
         particles=3, groups=2, potential="max", ended="aside", threshold=1.0, output="vote", depth=4
+    ),
+    "particles, on a schedule": lambda: Particles(particles=4, first=2, every=2, resampling="multinomial", depth=5),
+    "particle gibbs": lambda: ParticleGibbs(particles=3, sweeps=3, depth=4),
+    "particle gibbs, tempered": lambda: ParticleGibbs(
+        particles=2, sweeps=3, groups=3, cooling=0.5, threshold=1.0, output="draw", depth=3
     ),
     "soft tree": lambda: SoftTree(depth=4),
     "soft tree, best of few": lambda: SoftTree(width=2.0, growth=0.0, goal="best", depth=3),

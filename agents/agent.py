@@ -17,7 +17,7 @@ from ..tools.tool import Tool, flatten
 
 T = TypeVar("T")
 
-FormName = Literal["auto", "native", "json"]
+FormName = Literal["auto", "native", "json", "text"]
 ContextSetting = Literal["none", "list", "files"] | Sequence[str]
 
 
@@ -39,7 +39,8 @@ class Agent:
         sandbox: where its tools work; needed by tools that use `ctx.sandbox` and by verifiers that run code.
         sampling: how the model is sampled.
         form: how the model says what it does. `native` uses the server's tool calling, `json` one JSON object per turn
-            that the server's grammar enforces (for small models), `auto` what the model is known to do well.
+            that the server's grammar enforces (for small models), `text` plain text without tools, which alone can be
+            sampled in segments, `auto` native or json, what the model is known to do well.
         context: what the first message shows of the task's files: nothing, their `list`, all `files`, or the files that one
             of some patterns matches, such as `["*.py", "src/*.py"]`; a `*` stays within its folder.
         outline: show signatures and docstrings of Python files instead of their code, and name the functions that the
@@ -78,7 +79,8 @@ class Agent:
         for verifier in self.verifiers:
             if not hasattr(verifier, "judge"):
                 raise UsageError(f"{verifier!r} is no verifier; decorate the function with @branchwise.verifier")
-        flatten(self.tools)
+        if flatten(self.tools) and self.form == "text":
+            raise UsageError(f"agent {self.name!r} has tools and form='text', in which none can be called; take 'auto'")
 
     @property
     def toolbox(self) -> tuple[Tool, ...]:

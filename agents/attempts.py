@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from ..core.tree import TreeView
+from ..core.turns import begun, text_of, turns
 from ..core.types import Framing, Node, NodeId, Step
 from .prompts import fill
 
@@ -38,8 +39,9 @@ def _judged(node: NodeId, view: TreeView) -> str:
 
 
 def _tried(path: list[Node]) -> str:
-    """Return what was tried: the actions in order, then the answer."""
-    text = "\n".join(filter(None, [*(_action(n.step) for n in path if n.step is not None), path[-1].answer or ""]))
+    """Return what was tried: the actions in order, then the answer, or the turn that was not over."""
+    actions = [_action(step) for _, step in turns(path)]
+    text = "\n".join(filter(None, [*actions, path[-1].answer or "", text_of(begun(path))]))
     return text if len(text) <= ATTEMPT_LIMIT_CHARS else "… " + text[-ATTEMPT_LIMIT_CHARS:]
 
 

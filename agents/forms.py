@@ -25,6 +25,8 @@ class Turn:
     answer: str | None = None
     problem: str | None = None
     """Why the turn cannot be used."""
+    partial: bool = False
+    """Whether it is not over."""
 
 
 class Form(Protocol):
@@ -67,6 +69,11 @@ class NativeForm:
         if told := "\n\n".join(filter(None, [*loose, notes])):
             messages.append(Message("user", told))
         return messages
+
+
+@dataclass(frozen=True, slots=True)
+class TextForm(NativeForm):
+    """Plain text without tools: the one turn is the answer. It can be taken in segments."""
 
 
 @dataclass(frozen=True, slots=True)

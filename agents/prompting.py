@@ -14,10 +14,11 @@ from functools import cached_property
 from ..core.errors import UsageError
 from ..core.protocols import Variant
 from ..core.tree import TreeView
+from ..core.turns import begun, turns
 from ..core.types import Framing, Message, Node, NodeId, Task, ToolSpec
 from .agent import Agent
 from .attempts import framed
-from .forms import Form, JsonForm, NativeForm, describe, name_files, names_file
+from .forms import Form, JsonForm, NativeForm, TextForm, describe, name_files, names_file
 from .outline import mentioned, outline
 from .prompts import fill
 
@@ -56,14 +57,18 @@ class Prompter:
         return tuple(name_files(spec, offered) for spec in specs)
 
     def messages(self, path: Sequence[Node], view: TreeView, framing: Framing | None = None) -> list[Message]:
-        """Return the messages for the turn after `path`, which `framing` adds to."""
+        """Return the messages for the turn after `path`, which `framing` adds to.
+
+        A turn at the path's end that is not over is left out: it is what the reply begins with.
+        """
         first = self.first(_notes(view, path[0].id), self.variant(path, framing))
         messages = [Message("system", self.system()), Message("user", first)]
-        for node in path[1:]:
-            if node.step is not None:
-                _add(messages, node.step.framing, view)
-                messages += self.form.write(node.step, _notes(view, node.id))
-        _add(messages, framing, view)
+        for node, step in turns(path):
+            _add(messages, step.framing, view)
+            messages += self.form.write(step, _notes(view, node.id))
+        # The framing of a turn that is under way is that of its first step.
+        first_step = unfinished[0].step if (unfinished := begun(path)) else None
+        _add(messages, framing if first_step is None else first_step.framing, view)
         return messages
 
     def variant(self, path: Sequence[Node], framing: Framing | None) -> Variant | None:
@@ -84,6 +89,8 @@ class Prompter:
 
     def system(self) -> str:
         """Return the system prompt. Nothing that a tool or a page said ever gets into it."""
+        if isinstance(self.form, TextForm):
+            return self.agent.instructions or "You solve tasks."
         instructions = self.agent.instructions or "You solve tasks with the tools that you have."
         if isinstance(self.form, JsonForm):
             return fill("solver_json", instructions=instructions, tools=describe(self.specs))

@@ -32,6 +32,7 @@ from .agent import Agent
 from .billing import Billed
 from .forms import Form, Turn
 from .prompting import Prompter
+from .segments import segment
 from .states import States
 
 
@@ -95,17 +96,18 @@ class Solver:
         return Node(NodeId(work.id), parent.id, step, env_ref, parent.depth + 1, bill.usage, answer)
 
     async def _turn(self, work: Expand, path: Sequence[Node], tree: Tree, bill: Bill) -> tuple[Turn, float | None]:
-        """Return the model's turn, and the log-probability of its tokens where the server was asked for it and gave it."""
+        """Return the model's turn, or as much of it as is asked for, and its tokens' log-probability where the server gave it."""
         messages = self.prompter.messages(path, tree, work.framing)
         request = self.form.request(messages, self.prompter.specs, self._sampling(work))
+        part = segment(work, path, request, self.form)
         meter = Meter()
         try:
-            response = await self.model.generate(request, meter)
+            response = await self.model.generate(part.requested(request), meter)
         finally:
             usage = meter.usage()
             bill.add(replace(usage, usd=self.model.price(usage) or 0.0))
         logprob = sum(token.logprob for token in response.logprobs) if response.logprobs else None
-        return self.form.read(response), logprob
+        return part.read(response, self.form), logprob
 
     def _sampling(self, work: Expand) -> Sampling:
         sampling = replace(self.agent.sampling, seed=derive_seed(self.seed, work.id))
@@ -228,6 +230,8 @@ def _applies(verifier: Verifier, candidate: Candidate, work: Score) -> bool:
 def _kind(turn: Turn) -> Any:
     if turn.problem is not None:
         return "invalid"
+    if turn.partial:
+        return "partial"
     if turn.answer is not None:
         return "answer"
     return "tool" if turn.calls else "thought"

@@ -34,6 +34,9 @@ class Expand:
     """Overrides the agent's sampling temperature."""
     framing: Framing | None = None
     """What the model is shown beside the trajectory; None for nothing."""
+    segment_tokens: int | None = None
+    """Sample at most so many tokens of the turn; if it is not over then, the node's step is "partial", and expanding that node
+    goes on with the same turn. None: to the turn's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +47,11 @@ class Score:
     node: NodeId
     verifiers: tuple[str, ...] = ()
     """Ask these by name, though they have judged the node, or an equal state, before. Empty: all of them, none twice."""
+    among: tuple[NodeId, ...] = ()
+    """The nodes that verifiers of scope "set" are to compare; they are asked only by name."""
 
 
 @dataclass(frozen=True, slots=True)
-    among: tuple[NodeId, ...] = ()
-    """The nodes that verifiers of scope "set" are to compare; they are asked only by name."""
 class Prune:
     """Close `node`: it will not be expanded. Done at once."""
 

@@ -12,13 +12,27 @@ from .types import ModelRequest, ModelResponse, Usage
 Script = Callable[[ModelRequest], ModelResponse | str | Exception]
 
 
+TOKEN_CHARS = 4
+
+
 def count_tokens(text: str) -> int:
     """Return a stand-in for a tokenizer's count: one token per four characters, at least one."""
-    return max(1, -(-len(text) // 4))
+    return max(1, -(-len(text) // TOKEN_CHARS))
+
+
+def _sampled(reply: ModelResponse, request: ModelRequest) -> ModelResponse:
+    """Return the part of a reply that a request gets."""
+    text = reply.text.removeprefix(request.prefix)
+    if count_tokens(text) <= request.sampling.max_tokens:
+        return replace(reply, text=text)
+    return replace(reply, text=text[: TOKEN_CHARS * request.sampling.max_tokens], finish_reason="length")
 
 
 class ScriptedModel:
     """A model whose replies are a function of the request.
+
+    A reply that is longer than the request's `max_tokens` is cut there. One that is to be continued is asked of the script as a
+    whole: what it begins with is left out where that is the request's `prefix`.
 
     Args:
         script: returns the reply, its text, or an error to raise. Called once per attempt.
@@ -62,7 +76,9 @@ class ScriptedModel:
         answer = self._script(request)
         if isinstance(answer, str):
             answer = ModelResponse(answer, Usage())
-        tokens = 0 if isinstance(answer, Exception) else min(count_tokens(answer.text), request.sampling.max_tokens)
+        if isinstance(answer, ModelResponse):
+            answer = _sampled(answer, request)
+        tokens = 0 if isinstance(answer, Exception) else count_tokens(answer.text)
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         try:
@@ -79,7 +95,8 @@ class ScriptedModel:
 
     async def prompt_tokens(self, request: ModelRequest) -> int:
         """Return the exact count by `count_tokens`, 4 more for each message."""
-        return sum(4 + count_tokens(message.content) for message in request.messages)
+        texts = [message.content for message in request.messages] + [request.prefix] * bool(request.prefix)
+        return sum(4 + count_tokens(text) for text in texts)
 
     def price(self, usage: Usage) -> float | None:
         """Return US dollars for `usage`."""

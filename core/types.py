@@ -290,11 +290,11 @@ class Framing:
 class Step:
     """One turn of the solver: what it said, what it did, what it saw.
 
-    `kind` is "tool" (calls were made), "answer" (`text` is the final answer), "thought" (text only) or "invalid" (the
-    turn could not be used; the observation says why).
+    `kind` is "tool" (calls were made), "answer" (`text` is the final answer), "thought" (text only), "invalid" (the turn
+    could not be used; the observation says why) or "partial" (the turn is not over: the next step goes on with it).
     """
 
-    kind: Literal["tool", "answer", "thought", "invalid"]
+    kind: Literal["tool", "answer", "thought", "invalid", "partial"]
     text: str
     calls: tuple[ToolCall, ...] = ()
     observations: tuple[Observation, ...] = ()

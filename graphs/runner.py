@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from ..agents.agent import Agent
-from ..agents.forms import Form, JsonForm, NativeForm
+from ..agents.forms import Form, JsonForm, NativeForm, TextForm
 from ..agents.prompting import Prompter
 from ..agents.solver import Solver
 from ..core.budget import Ledger
@@ -329,6 +329,8 @@ def _check(agent: Agent, strategy: Strategy, task: Task) -> None:
 
 
 def _form(agent: Agent, *, native: bool) -> Form:
+    if agent.form == "text":
+        return TextForm()
     if agent.form == "native" or (agent.form == "auto" and native):
         return NativeForm()
     # Where every state is judged by execution the search knows when it is done; a model need not say so.

@@ -15,7 +15,7 @@ import openai
 
 from ..core.errors import ModelError, ModelTimeout, ModelUnavailable, UsageError
 from ..core.protocols import Meter
-from ..core.types import ModelRequest, ModelResponse, Usage
+from ..core.types import JSON, ModelRequest, ModelResponse, Usage
 from .counting import TokenCounter, upper_bound
 from .failures import served, translate
 from .wire import Dialect, Reply, request_json
@@ -131,11 +131,13 @@ class HttpModel:
             ModelTimeout: the server was silent for too long.
             ModelRefused: any other 4xx.
             ModelOutputInvalid: the reply came whole but not in the form that was asked for.
+            UsageError: a reply is to be continued, and the server cannot.
         """
+        body = request_json(self._model, request, self._dialect, limit_field=self._limit_field)
         meter.prompt_tokens = meter.prompt_tokens or self._counter.known(request) or upper_bound(request)
         reply = Reply(meter)
         try:
-            await self._stream(request, reply)
+            await self._stream(body, reply)
         except openai.APIError as error:
             if not served(error) and not meter.completion_tokens:
                 meter.prompt_tokens = meter.cached_tokens = 0
@@ -147,10 +149,9 @@ class HttpModel:
         meter.finished = True
         return reply.finished(request)
 
-    async def _stream(self, request: ModelRequest, reply: Reply) -> None:
+    async def _stream(self, body: dict[str, JSON], reply: Reply) -> None:
         """Take in the stream until it ends; close it whatever happens."""
         loop, times = asyncio.get_running_loop(), self._timeouts
-        body = request_json(self._model, request, self._dialect, limit_field=self._limit_field)
         begun = False
         try:
             async with asyncio.timeout(times.first_token_seconds) as clock:

@@ -11,7 +11,7 @@ import httpx2
 
 from ..core.keys import request_key
 from ..core.types import JSON, ModelRequest
-from .wire import messages_json, tools_json
+from .wire import continuation_json, prompt_json, tools_json
 
 _MESSAGE_OVERHEAD = 12
 """Tokens that a chat template puts around one message: special tokens, role, line breaks. The templates of Llama, Qwen,
@@ -39,15 +39,13 @@ def upper_bound(request: ModelRequest) -> int:
     A byte-level or byte-fallback tokenizer never makes more tokens than the text has bytes in UTF-8; names and JSON are
     text as well. A schema is counted although most servers keep it out of the prompt.
     """
-    size = sum(
-        len(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass"))
-        for row in messages_json(request.messages)
-    )
+    rows = prompt_json(request)
+    size = sum(len(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass")) for row in rows)
     if request.tools:
         size += 2 * len(json.dumps(tools_json(request.tools), indent=1).encode()) + _TOOLS_OVERHEAD
     if request.response_schema is not None:
         size += len(json.dumps(dict(request.response_schema)).encode())
-    return size + _MESSAGE_OVERHEAD * len(request.messages) + _PROMPT_OVERHEAD
+    return size + _MESSAGE_OVERHEAD * len(rows) + _PROMPT_OVERHEAD
 
 
 class TokenCounter:
@@ -95,7 +93,7 @@ class TokenCounter:
         return self._known.get(self._key(request))
 
     def _key(self, request: ModelRequest) -> str:
-        return request_key("", ModelRequest(request.messages, tools=request.tools))
+        return request_key("", ModelRequest(request.messages, tools=request.tools, prefix=request.prefix))
 
     def _remember(self, key: str, tokens: int) -> None:
         self._known[key] = tokens
@@ -104,7 +102,7 @@ class TokenCounter:
 
     async def _llama_cpp(self, request: ModelRequest) -> int | None:
         """llama.cpp: apply the chat template, then tokenize the text."""
-        body: dict[str, JSON] = {"messages": messages_json(request.messages)}
+        body: dict[str, JSON] = {"messages": prompt_json(request)}
         if request.tools:
             body["tools"] = tools_json(request.tools)
         templated = await self._post("apply-template", body, "prompt")
@@ -116,7 +114,11 @@ class TokenCounter:
 
     async def _vllm(self, request: ModelRequest) -> int | None:
         """vLLM: /tokenize takes chat messages."""
-        body: dict[str, JSON] = {"model": self._model, "messages": messages_json(request.messages)}
+        body: dict[str, JSON] = {
+            "model": self._model,
+            "messages": prompt_json(request),
+            **continuation_json(request, "vllm"),
+        }
         if request.tools:
             body["tools"] = tools_json(request.tools)
         count = await self._post("tokenize", body, "count")

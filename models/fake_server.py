@@ -4,6 +4,9 @@ It speaks OpenAI's chat completions (streamed or whole) and vLLM's `/tokenize`, 
 to, and counts what happened. It can run in the caller's loop (`async with`), in a thread (`in_thread`) or in a process of
 its own (`python -m branchwise.models.fake_server`), where `GET /stats` shows the counts.
 
+Told to continue its last message (`continue_final_message`), as vLLM can be, it goes on with what it would have replied
+to the messages before: what the reply begins with is left out. A reply that begins otherwise is taken to be the rest.
+
 What befalls a request depends on the seed, the request and how often it has come, not on the order of arrival: a test
 with concurrent calls sees the same faults every time.
 """
@@ -22,6 +25,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -133,6 +137,7 @@ class FakeServer:
         try:
             body = request.json()
             prompt = prompt_tokens(body)
+            _check_continuation(body)
         except (ValueError, KeyError, TypeError) as error:
             exchange.send_json(400, _error(400, f"bad body: {error}"))
             return
@@ -168,8 +173,7 @@ class FakeServer:
             await asyncio.sleep(self._faults.hang_seconds)
             exchange.break_off()
         else:
-            answer = self._reply(body)
-            chunks, sampled = _chunks(Answer(answer) if isinstance(answer, str) else answer, body)
+            chunks, sampled = _chunks(self._replied(body), body)
             usage = {"prompt_tokens": prompt, "completion_tokens": sampled, "total_tokens": prompt + sampled}
             if body.get("stream"):
                 await self._stream(chunks, usage, body, fault, exchange)
@@ -178,6 +182,17 @@ class FakeServer:
                 self.stats.completion_tokens += sampled
             if fault is None:
                 self.stats.finished[key] += 1
+
+    def _replied(self, body: Mapping[str, JSON]) -> Answer:
+        """Return what the model says to a request, or what is left of it where its beginning is given."""
+        *before, last = body["messages"]
+        continued = bool(body.get("continue_final_message"))
+        answer = self._reply({**body, "messages": before} if continued else body)
+        whole = Answer(answer) if isinstance(answer, str) else answer
+        said = str(last["content"])
+        if not continued or not whole.text.startswith(said):
+            return whole
+        return replace(whole, text=whole.text[len(said) :], logprobs=whole.logprobs[len(_TOKEN.findall(said)) :])
 
     async def _stream(
         self,
@@ -217,6 +232,20 @@ def request_body_key(body: Mapping[str, JSON]) -> str:
     """Return the key that `Stats` counts a request under."""
     decisive = {name: value for name, value in body.items() if name not in {"max_tokens", "stream", "stream_options"}}
     return hashlib.sha256(canonical_json(decisive)).hexdigest()[:16]
+
+
+def _check_continuation(body: Mapping[str, JSON]) -> None:
+    """Refuse what vLLM refuses.
+
+    Raises:
+        ValueError: the last message cannot be continued.
+    """
+    if not body.get("continue_final_message"):
+        return
+    if body.get("add_generation_prompt", True):
+        raise ValueError("cannot set both `continue_final_message` and `add_generation_prompt`")
+    if body["messages"][-1]["role"] != "assistant":
+        raise ValueError("the last message is not the assistant's")
 
 
 def _chunks(answer: Answer, body: Mapping[str, JSON]) -> tuple[list[dict[str, JSON]], int]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from ..core.errors import ModelOutputInvalid, ModelUnavailable
+from ..core.errors import ModelOutputInvalid, ModelUnavailable, UsageError
 from ..core.protocols import Meter
 from ..core.types import JSON, Message, ModelRequest, ModelResponse, TokenLogprob, ToolCall, ToolSpec
 
@@ -49,6 +49,31 @@ def _message_json(message: Message) -> dict[str, JSON]:
     return row
 
 
+def prompt_json(request: ModelRequest) -> list[dict[str, JSON]]:
+    """Return a request's messages as the API wants them; the beginning of the reply, where there is one, comes last."""
+    begun = (Message("assistant", request.prefix),) if request.prefix else ()
+    return messages_json((*request.messages, *begun))
+
+
+def continuation_json(request: ModelRequest, dialect: Dialect) -> dict[str, JSON]:
+    """Return the fields by which a server goes on with the last message instead of replying to it.
+
+    llama.cpp does so by itself. vLLM needs to be told; where a model's chat template trims messages it loses white space at
+    the end of the beginning.
+
+    Raises:
+        UsageError: the API has no such thing; a server of OpenAI's would take the beginning for a finished reply.
+    """
+    if not request.prefix or dialect == "llama.cpp":
+        return {}
+    if dialect == "openai":
+        raise UsageError(
+            f"the reply beginning with {request.prefix[:40]!r} was to be continued, which OpenAI's API cannot; use a model on "
+            "vLLM (vllm:NAME) or the embedded engine (embedded:NAME), or a search that takes whole turns"
+        )
+    return {"continue_final_message": True, "add_generation_prompt": False}
+
+
 def tools_json(tools: tuple[ToolSpec, ...]) -> list[dict[str, JSON]]:
     """Return the tools as the API wants them."""
     return [
@@ -70,15 +95,19 @@ def request_json(
         request: what to ask.
         dialect: decides which extras are sent; a server of OpenAI's refuses fields that it does not know.
         limit_field: name of the field that limits the reply's tokens.
+
+    Raises:
+        UsageError: the request is to be continued, and the server cannot.
     """
     sampling = request.sampling
     body: dict[str, JSON] = {
         "model": model,
-        "messages": messages_json(request.messages),
+        "messages": prompt_json(request),
         limit_field: sampling.max_tokens,
         "temperature": sampling.temperature,
         "stream": True,
         "stream_options": {"include_usage": True},
+        **continuation_json(request, dialect),
     }
     optional = {"top_p": sampling.top_p, "top_k": sampling.top_k, "min_p": sampling.min_p, "seed": sampling.seed}
     body.update({name: value for name, value in optional.items() if value is not None})
@@ -86,7 +115,8 @@ def request_json(
         body["stop"] = list(sampling.stop)
     if sampling.logprobs is not None:
         body["logprobs"] = True
-        body["top_logprobs"] = sampling.logprobs
+        # llama.cpp takes no alternatives for no log-probabilities at all.
+        body["top_logprobs"] = max(sampling.logprobs, int(dialect == "llama.cpp"))
     if request.tools:
         body["tools"] = tools_json(request.tools)
     if request.response_schema is not None:

@@ -24,7 +24,8 @@ class Best:
 def best_by_verdict(view: TreeView) -> NodeId | None:
     """Return the node whose verdicts are best: accepted first, then by value, then finished ones, then the shallower.
 
-    Nodes that nobody judged count only where they carry an answer, below every judged one.
+    Nodes that nobody judged count only where they carry an answer, below every judged one. Those in the middle of a turn do
+    not count.
 
     Returns:
         None where no node was judged and none has an answer.
@@ -47,4 +48,5 @@ def best_by_verdict(view: TreeView) -> NodeId | None:
 
 
 def _eligible(view: TreeView, node: Node) -> bool:
-    return node.answer is not None or bool(view.verdicts(node.id))
+    unfinished = node.step is not None and node.step.kind == "partial"
+    return node.answer is not None or (bool(view.verdicts(node.id)) and not unfinished)

@@ -10,6 +10,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import httpx2
 import pytest
@@ -131,3 +132,27 @@ async def test_malformed_requests_are_turned_away(request_bytes: bytes) -> None:
         writer.close()
         async with httpx2.AsyncClient() as http:
             assert (await http.get(f"{server.base_url}/models")).status_code == 200
+
+
+async def test_a_reply_is_continued_where_it_stopped(ask: Ask) -> None:
+    """Cut and continued, the pieces are the whole reply, their prompts counted; what vLLM refuses is refused."""
+    text = "All work and no play makes Jack a dull boy."
+    async with FakeServer(lambda _body: text) as server:
+        model = await connect("vllm:fake", base_url=server.base_url)
+        said, finish, prompts = "", "length", list[int]()
+        while finish == "length":
+            request = replace(ask(max_tokens=3), prefix=said)
+            prompts.append(await model.prompt_tokens(request))
+            reply = await model.generate(request, Meter())
+            said, finish = said + reply.text, reply.finish_reason
+        whole = await model.generate(ask(), Meter())
+        foreign = await model.generate(replace(ask(), prefix="Once "), Meter())
+        await model.aclose()
+        async with httpx2.AsyncClient(base_url=server.base_url) as client:
+            body = {"messages": [{"role": "user", "content": "a"}], "continue_final_message": True}
+            both = await client.post("/chat/completions", json=body)
+            user = await client.post("/chat/completions", json={**body, "add_generation_prompt": False})
+    assert said == whole.text == foreign.text == text
+    assert len(prompts) == math.ceil(whole.usage.completion_tokens / 3) > 3
+    assert prompts == sorted(set(prompts)), "the beginning is a part of the prompt"
+    assert both.status_code == user.status_code == 400

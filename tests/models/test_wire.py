@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from branchwise.core.errors import ModelOutputInvalid, ModelUnavailable
+from branchwise.core.errors import ModelOutputInvalid, ModelUnavailable, UsageError
 from branchwise.core.protocols import Meter
 from branchwise.core.types import Message, ModelRequest, Sampling, TokenLogprob, ToolCall, ToolSpec
 from branchwise.models.wire import Reply, request_json
 
 HELLO = ModelRequest((Message("user", "hello"),))
+ASSISTANT = {"role": "assistant", "content": "Hello to"}
 SCHEMA = {"type": "object", "properties": {"x": {"type": "integer"}}}
 
 
@@ -71,6 +73,32 @@ def test_everything_that_can_be_asked_is_sent() -> None:
         "stop": ["a"],
         "top_logprobs": 2,
     }
+
+
+def test_the_beginning_of_a_reply_is_its_last_message() -> None:
+    """llama.cpp goes on with it by itself, vLLM is told to; OpenAI's API would reply to it, so it is refused."""
+    request = replace(HELLO, prefix="Hello to")
+    messages = [{"role": "user", "content": "hello"}, ASSISTANT]
+    llama, told = request_json("m", request, "llama.cpp"), request_json("m", request, "vllm")
+    assert llama == {**request_json("m", HELLO, "llama.cpp"), "messages": messages}
+    extra = {"continue_final_message": True, "add_generation_prompt": False}
+    assert told == {**request_json("m", HELLO, "vllm"), "messages": messages, **extra}
+    with pytest.raises(UsageError, match="OpenAI's API cannot"):
+        request_json("m", request, "openai")
+
+
+def test_only_plain_text_is_continued() -> None:
+    """A reply that a grammar or tools shape has no beginning of ours."""
+    for options in ({"response_schema": SCHEMA}, {"tools": (ToolSpec("read", "", {}),)}):
+        with pytest.raises(UsageError, match="plain text only"):
+            ModelRequest(HELLO.messages, prefix="Hello", **options)  # type: ignore[arg-type]
+
+
+def test_log_probabilities_without_alternatives() -> None:
+    """No alternatives are no reason to get no log-probabilities: llama.cpp is asked for one."""
+    request = replace(HELLO, sampling=Sampling(logprobs=0))
+    asked = [request_json("m", request, dialect)["top_logprobs"] for dialect in ("openai", "vllm", "llama.cpp")]  # type: ignore[arg-type]
+    assert asked == [0, 0, 1]
 
 
 def test_a_chunk_is_a_token_until_the_server_says_otherwise() -> None:

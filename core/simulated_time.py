@@ -112,8 +112,9 @@ class TimedSearch:
         work = self.tree.in_flight[number]
         assert isinstance(work, Expand)
         _, draw = self._flights.pop(number)
-        kind = "invalid" if draw.answer is None else "answer"
-        step = Step(kind, draw.text, logprob=draw.logprob, framing=work.framing)
+        step = Step(
+            "invalid" if draw.answer is None else "answer", draw.text, logprob=draw.logprob, framing=work.framing
+        )
         usage = Usage(completion_tokens=draw.tokens, calls=1, nodes=1)
         depth = self.tree[work.node].depth + 1
         self._take(Expanded(number, Node(NodeId(number), work.node, step, None, depth, usage, draw.answer)))

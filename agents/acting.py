@@ -90,10 +90,14 @@ class Actor:
 
     def can_redo(self, step: Step) -> bool:
         """Whether taking a step once more leads to the same state, as far as is known."""
-        return all(
+        return step.held or all(
             call.name in self._tools and self._tools[call.name].effects != "external" and call.name not in self.unstable
             for call in step.calls
         )
+
+    def reaches_out(self, calls: Sequence[ToolCall]) -> bool:
+        """Whether one of the calls has effects outside of the sandbox."""
+        return any(call.name in self._tools and self._tools[call.name].effects == "external" for call in calls)
 
     async def redo(self, before: Sequence[Node], step: Step, environment: Environment, bill: Bill) -> None:
         """Take a step once more, in an environment in the state that it was first taken in.

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from ..core.errors import UsageError
 from ..core.events import Event
-from ..core.protocols import Model, SandboxSpec, Selector, Strategy, Variant, Verifier
+from ..core.protocols import Memory, Model, SandboxSpec, Selector, Strategy, Variant, Verifier
 from ..core.types import Budget, Result, Sampling, Task
 from ..search import BestOfN
 from ..tools.tool import Tool, flatten
@@ -36,6 +36,7 @@ class Agent:
         search: strategy; None runs one trajectory.
         select: chooses among the answers where the verifiers accepted none; the strategy's own choice unless given.
         variants: other ways of putting the task, for strategies that ask in several ways.
+        memory: what was learnt in earlier runs, for strategies that look things up there.
         sandbox: where its tools work; needed by tools that use `ctx.sandbox` and by verifiers that run code.
         sampling: how the model is sampled.
         form: how the model says what it does. `native` uses the server's tool calling, `json` one JSON object per turn
@@ -56,6 +57,7 @@ class Agent:
     search: Strategy | None = None
     select: Selector | None = None
     variants: Sequence[Variant] = ()
+    memory: Memory | None = None
     sandbox: SandboxSpec | None = None
     sampling: Sampling = field(default_factory=Sampling)
     form: FormName = "auto"

@@ -8,6 +8,7 @@ from ..core.tree import TreeView
 from ..core.turns import begun, text_of, turns
 from ..core.types import Framing, Node, NodeId, Step
 from .prompts import fill
+from .recalling import remembered
 
 ATTEMPT_LIMIT_CHARS = 4_000
 """The end of an attempt is shown up to this length: it is where its answer stands."""
@@ -17,6 +18,10 @@ CALL_LIMIT_CHARS = 600
 
 def framed(framing: Framing, view: TreeView) -> str:
     """Return the text that a framing adds to the prompt; empty where it adds nothing."""
+    return "\n\n".join(filter(None, [remembered(framing.recalled), _shown(framing, view)]))
+
+
+def _shown(framing: Framing, view: TreeView) -> str:
     if not framing.shown:
         return framing.note
     attempts = [f"Attempt {number}: {_attempt(node, view)}" for number, node in enumerate(framing.shown, start=1)]

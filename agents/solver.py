@@ -32,8 +32,12 @@ from .agent import Agent
 from .billing import Billed
 from .forms import Form, Turn
 from .prompting import Prompter
+from .recalling import recalled
 from .segments import segment
 from .states import States
+
+HELD = "Not done yet: this has effects outside, and is done when the search commits itself to it."
+"""What the trajectory shows of a call that was held back."""
 
 
 @dataclass
@@ -79,21 +83,39 @@ class Solver:
         """Sample a turn after `work.node`, run its calls in a fork of the node's environment, and return the new node."""
         parent = tree[work.node]
         path = tree.path(work.node)
-        with await self.ledger.reserve(Usage(nodes=1)) as held:
+        if work.external == "release":
+            return await self._release(work, path, bill)
+        work = replace(work, framing=await recalled(work.framing, path, tree, self.task, self.agent.memory))
+        with await self.ledger.reserve(Usage(nodes=1)) as room:
             turn, logprob = await self._turn(work, path, tree, bill)
             env_ref = parent.env_ref
             observations: tuple[Observation, ...] = ()
-            if turn.calls:
+            held = work.external == "hold" and self.actor.reaches_out(turn.calls)
+            if held:
+                observations = tuple(Observation(call.id, HELD) for call in turn.calls)
+            elif turn.calls:
                 observations, env_ref = await self._act(work, turn.calls, path, bill)
             elif turn.problem is not None:
                 observations = (Observation("", turn.problem, ok=False),)
-            held.actual = Usage(nodes=1)
+            room.actual = Usage(nodes=1)
         bill.add(Usage(nodes=1))
-        step = Step(_kind(turn), turn.text, turn.calls, observations, self.model.name, logprob, work.framing)
+        step = Step(_kind(turn), turn.text, turn.calls, observations, self.model.name, logprob, work.framing, held)
         answer = turn.answer
         if answer is not None and (variant := self.prompter.variant(path, work.framing)) is not None:
             answer = variant.back(answer, self.task, self.seed)
         return Node(NodeId(work.id), parent.id, step, env_ref, parent.depth + 1, bill.usage, answer)
+
+    async def _release(self, work: Expand, path: Sequence[Node], bill: Bill) -> Node:
+        """Act on a held step; the new node's step is the same with what came of it."""
+        step = path[-1].step
+        if step is None or not step.held:
+            raise UsageError(f"node {work.node} was to be released, and its step is not held; release held steps only")
+        with await self.ledger.reserve(Usage(nodes=1)) as room:
+            observations, env_ref = await self._act(work, step.calls, path, bill)
+            room.actual = Usage(nodes=1)
+        bill.add(Usage(nodes=1))
+        done = replace(step, observations=observations, held=False)
+        return Node(NodeId(work.id), work.node, done, env_ref, path[-1].depth + 1, bill.usage)
 
     async def _turn(self, work: Expand, path: Sequence[Node], tree: Tree, bill: Bill) -> tuple[Turn, float | None]:
         """Return the model's turn, or as much of it as is asked for, and its tokens' log-probability where the server gave it."""
@@ -111,6 +133,8 @@ class Solver:
 
     def _sampling(self, work: Expand) -> Sampling:
         sampling = replace(self.agent.sampling, seed=derive_seed(self.seed, work.id))
+        if work.max_tokens is not None:
+            sampling = replace(sampling, max_tokens=work.max_tokens)
         return sampling if work.temperature is None else replace(sampling, temperature=work.temperature)
 
     # --- tools ---

@@ -116,8 +116,8 @@ class States:
 async def _redo(path: Sequence[Node], actor: Actor, environment: Environment, bill: Bill) -> None:
     """Take the last step of a path once more and compare what comes out."""
     node = path[-1]
-    if node.step is None or not node.step.calls:
-        return  # what was only said changed no file
+    if node.step is None or not node.step.calls or node.step.held:
+        return  # what was only said, or held back, changed no file
     await actor.redo(path[:-1], node.step, environment, bill)
     found = await environment.snapshot()
     if found != node.env_ref:

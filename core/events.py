@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import TypeAdapter
 from pydantic_core import PydanticSerializationError, from_json
@@ -37,6 +37,11 @@ class Expand:
     segment_tokens: int | None = None
     """Sample at most so many tokens of the turn; if it is not over then, the node's step is "partial", and expanding that node
     goes on with the same turn. None: to the turn's end."""
+    max_tokens: int | None = None
+    """Overrides the agent's limit of sampled tokens for this turn."""
+    external: Literal["run", "hold", "release"] = "run"
+    """What becomes of calls to tools with external effects: `run`; `hold`: a turn with such a call is not acted on, the node's
+    step is `held`; `release`: act on the held step of this node, which samples nothing."""
 
 
 @dataclass(frozen=True, slots=True)

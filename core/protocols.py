@@ -330,6 +330,45 @@ class SandboxSpec(Protocol):
         ...
 
 
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+EntryKind = Literal["task", "step"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something worth remembering: a solved task, or a step that led on."""
+
+    cue: str
+    """What it is found by: the task, or the step before."""
+    text: str
+    """What is shown of it: how the task was solved, or the step that came next. Data for a model, never instructions."""
+    kind: EntryKind = "task"
+    evidence: str = ""
+    """Why it may be believed, for example the run and its verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An entry that a memory found."""
+
+    entry: Entry
+    likeness: float
+    """How much its cue is like the context, in [0, 1]; 1 for the same."""
+
+
+class Memory(Protocol):
+    """What was learnt in earlier runs. Safe for concurrent use."""
+
+    async def query(self, context: str, k: int, kind: EntryKind | None = None) -> Sequence[Found]:
+        """Return at most `k` entries whose cues are like `context`, the most alike first."""
+        ...
+
+    async def write(self, entry: Entry) -> None:
+        """Remember something. What is known already is not kept twice."""
+        ...
+
+
 # --- verifiers --------------------------------------------------------------------------------------------------------
 
 
@@ -493,6 +532,29 @@ class Strategy(Protocol):
 
     def select(self, view: TreeView) -> int | None:
         """Return the best node so far, None where no node is worth answering with."""
+        ...
+
+
+@runtime_checkable
+class Committing(Protocol):
+    """What a strategy may be beside: one that commits itself step by step, and is safe for tools with effects outside.
+
+    It expands with `Expand.external="hold"`, and releases a held step only once it has given up all other branches.
+    """
+
+    @property
+    def commits(self) -> bool:
+        """Whether it does so."""
+        ...
+
+
+@runtime_checkable
+class Recalling(Protocol):
+    """What a strategy may be beside: one whose framings look things up in the agent's memory."""
+
+    @property
+    def recalls(self) -> bool:
+        """Whether it does so."""
         ...
 
 

@@ -19,9 +19,9 @@ def turns(path: Sequence[Node]) -> Iterator[tuple[Node, Step]]:
         path: nodes from the root on.
     """
     open_steps: list[Step] = []
-    for node in path:
-        if node.step is None:
-            continue
+    for place, node in enumerate(path, start=1):
+        if node.step is None or (node.step.held and place < len(path)):
+            continue  # the step after a held one is the same with what came of it
         open_steps.append(node.step)
         if node.step.kind != "partial":
             yield node, _whole(open_steps)

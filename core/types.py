@@ -275,6 +275,18 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class Recall:
+    """What a strategy wants of the agent's memory for one step: entries that are like the task, or like the last step."""
+
+    k: int = 2
+    """At most so many."""
+    floor: float = 0.0
+    """Entries that are less alike are left out, in [0, 1]: what does not fit does harm."""
+    ceiling: float = 1.0
+    """Entries that are more alike are left out too: they are the same task, and would give its answer away."""
+
+
+@dataclass(frozen=True, slots=True)
 class Framing:
     """How a strategy has the task put to the model for one step. The step remembers it, so later steps are asked alike."""
 
@@ -284,6 +296,10 @@ class Framing:
     """What the strategy says to the model after that, for example that it should improve on the best attempt."""
     variant: int | None = None
     """Which of the agent's `variants` of the task a trajectory sees. Only its first step says so."""
+    recall: Recall | None = None
+    """What is looked up in the agent's memory."""
+    recalled: tuple[str, ...] = ()
+    """What was found there; filled in when the step is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +319,8 @@ class Step:
     """Sum of the log-probabilities of the turn's tokens, where they were asked for."""
     framing: Framing | None = None
     """What the model was shown beside the trajectory when it took this step."""
+    held: bool = False
+    """Whether its calls were not acted on, because one of them has effects outside: the search has not committed itself to it."""
 
 
 @dataclass(frozen=True, slots=True)

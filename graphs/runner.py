@@ -20,7 +20,7 @@ from ..agents.solver import Solver
 from ..core.budget import Ledger
 from ..core.errors import JournalError, JournalVersionMismatch, UsageError
 from ..core.events import Event, Resumed
-from ..core.protocols import AsksModels, Sandboxes, Strategy
+from ..core.protocols import AsksModels, Committing, Recalling, Sandboxes, Strategy
 from ..core.tree import Tree
 from ..core.types import ROOT, Budget, Node, Result, Task, Usage
 from ..models.accounts import Accounted, CallLog
@@ -305,10 +305,20 @@ def _check(agent: Agent, strategy: Strategy, task: Task) -> None:
     Raises:
         UsageError: with what to change.
     """
-    if strategy.speculative and (external := [t.name for t in agent.toolbox if t.effects == "external"]):
+    if isinstance(strategy, Recalling) and strategy.recalls and agent.memory is None:
+        raise UsageError(
+            f"{strategy.name} looks things up in the agent's memory, and agent {agent.name!r} has none; give it one: "
+            "Agent(memory=bw.memory.Store('memory.sqlite'))"
+        )
+    commits = isinstance(strategy, Committing) and strategy.commits
+    if (
+        strategy.speculative
+        and not commits
+        and (external := [t.name for t in agent.toolbox if t.effects == "external"])
+    ):
         raise UsageError(
             f"tool {external[0]!r} has external effects, and {strategy.name} runs branches that it may throw away; use it "
-            "without search, or split the action off"
+            "without search, with one that commits itself (search.CommitSearch), or split the action off"
         )
     if agent.sandbox is None:
         needy = [t.name for t in agent.toolbox if t.wants_context and t.effects == "sandbox"]

@@ -16,7 +16,7 @@ Define an `Agent`, give it tools and verifiers, and say how its trajectories are
     result = await coder.run("Make the tests pass.", files="./repo", budget=bw.Budget(tokens=50_000, seconds=300))
 """
 
-from branchwise import models, sandboxes, search, tools, verifiers
+from branchwise import memory, models, sandboxes, search, tools, verifiers
 from branchwise.agents import Agent
 from branchwise.agents.agent import install_runner as _install_runner
 from branchwise.core.budget import Ledger
@@ -136,6 +136,7 @@ __all__ = [
     "Verdict",
     "Verifier",
     "VerifierError",
+    "memory",
     "models",
     "sandboxes",
     "search",

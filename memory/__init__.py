@@ -1,0 +1,6 @@
+"""What is kept from one run for the next ones: solved tasks and steps that led on, found again by their words."""
+
+from .lessons import lessons, said
+from .store import Store
+
+__all__ = ["Store", "lessons", "said"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from ..core.errors import UsageError
-from ..core.events import Event
+from ..core.events import Event, Within
 from ..core.protocols import Memory, Model, SandboxSpec, Selector, Strategy, Variant, Verifier
 from ..core.types import Budget, Result, Sampling, Task
 from ..search import BestOfN
@@ -133,7 +133,7 @@ class Agent:
         budget: Budget | None = None,
         seed: int | None = None,
         search: Strategy | None = None,
-    ) -> AsyncGenerator[Event | Result, None]:
+    ) -> AsyncGenerator[Event | Within | Result, None]:
         """Like `run`, but yield every event as it happens and the `Result` last.
 
         Leaving the loop early stops the run, which can be resumed; `contextlib.aclosing` waits until it has stopped.
@@ -169,7 +169,7 @@ class Runner(Protocol):
 
     def stream(
         self, agent: Agent, task: Task, budget: Budget, *, seed: int | None, search: Strategy | None
-    ) -> AsyncGenerator[Event | Result, None]:
+    ) -> AsyncGenerator[Event | Within | Result, None]:
         """Run and yield the events."""
         ...
 

@@ -192,10 +192,11 @@ def _go(
             view.started(running)
             stopper.watch(running)
 
-        def listen(events: Sequence[Event], _tree: Tree) -> None:
+        def listen(path: str, events: Sequence[Event], _tree: Tree) -> None:
             if as_json:
+                where = {"search": path} if path else {}
                 for event in events:
-                    print(json.dumps({"event": json.loads(encode([event]))[0]}), flush=True)
+                    print(json.dumps({**where, "event": json.loads(encode([event]))[0]}), flush=True)
 
         with stopper, view.showing():
             return await begin(LocalRunner(), started=started, listener=listen)

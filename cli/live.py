@@ -54,18 +54,19 @@ class LiveView:
             return Text(f"{self._title}: starting model and sandbox …", style="dim")
         rows: list[RenderableType] = [self._status(self._running)]
         height = max(6, self._console.height - 8)
-        rows.append(draw(self._running.tree, title=self._title, most=height))
+        if (search := self._running.search) is not None:
+            rows.append(draw(search.tree, title=self._title, most=height))
         if self._note:
             rows.append(Text(self._note, style="yellow"))
         return Group(*rows)
 
     def _status(self, running: Running) -> RenderableType:
-        ledger, tree = running.ledger, running.tree
+        ledger, trees = running.ledger, [search.tree for search in running.resources.searches.values()]
         grid = Table.grid(padding=(0, 3))
-        best = max((v for node in tree if (v := tree.value(node.id)) is not None), default=None)
+        best = max((v for tree in trees for node in tree if (v := tree.value(node.id)) is not None), default=None)
         grid.add_row(
             f"[bold]{running.run_id}[/]",
-            f"{len(tree) - 1} nodes, {running.search.in_flight} in flight",
+            f"{sum(len(tree) - 1 for tree in trees)} nodes, {running.in_flight} in flight",
             f"{running.calls_in_flight} calls, {running.tokens_in_flight} tokens in flight",
             f"best {best:.2f}" if best is not None else "nothing judged yet",
         )

@@ -154,9 +154,14 @@ class Ledger:
 
     # --- spending ---
 
-    def child(self, budget: Budget) -> Ledger:
-        """Return a ledger for a part of the work: it obeys `budget` and everything above it."""
-        return Ledger(budget, parent=self, clock=self._clock)
+    def child(self, budget: Budget, *, spent: Usage = NO_USAGE) -> Ledger:
+        """Return a ledger for a part of the work: it obeys `budget` and everything above it.
+
+        Args:
+            budget: the part's own limits.
+            spent: what earlier processes spent on it, which this ledger has counted already.
+        """
+        return Ledger(budget, parent=self, spent=spent, clock=self._clock)
 
     def charge(self, usage: Usage) -> None:
         """Record spending that could not be reserved, such as calls that an earlier process lost."""

@@ -17,7 +17,7 @@ from pydantic_core import PydanticSerializationError, from_json
 from .errors import JournalVersionMismatch, RewardOutOfRange
 from .types import NO_USAGE, Framing, Node, NodeId, StopReason, Usage, Verdict, WorkId
 
-JOURNAL_VERSION = 1
+JOURNAL_VERSION = 2
 """Raised with every change of the records below that older code cannot read."""
 
 
@@ -214,6 +214,16 @@ Event = (
     | Abstained
     | Stopped
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """An event of a search inside of a run, as listeners get it; each search has a journal of its own."""
+
+    path: str
+    """Names of the searches from the run's own, left out, to the one that it happened in, joined by "/"."""
+    event: Event
+
 
 # --- JSON: an event is [name, fields], a work item likewise; fields at their default are left out ----------------------
 

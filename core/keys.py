@@ -33,8 +33,8 @@ def canonical_json(value: JSON) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def derive_seed(seed: int, number: int) -> int:
-    """Return the seed of the part `number` of what has `seed`: 31 bits, a function of the two.
+def derive_seed(seed: int, number: int | str) -> int:
+    """Return the seed of the part `number` of what has `seed`: 31 bits, a function of the two. A name will do, too.
 
     A work item's sampling seed is that of its number in the run.
     """

@@ -108,6 +108,12 @@ class JournalSaver(SqliteSaver):
     channel without one SQL variable per super-step: SQLite allows 32,766 by default, and a longer run could not be resumed.
     """
 
+    def threads(self) -> list[str]:
+        """Return the names of all threads, the oldest first."""
+        with self.cursor(transaction=False) as cursor:
+            rows = cursor.execute("SELECT thread_id FROM checkpoints GROUP BY thread_id ORDER BY MIN(rowid)")
+            return [str(thread) for (thread,) in rows]
+
     async def aput(
         self,
         config: RunnableConfig,

@@ -23,6 +23,8 @@ from ..core.types import JSON, ROOT, Node
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
+    from .delta import JournalSaver
+
 
 # --- the folder of a run --------------------------------------------------------------------------------------------
 
@@ -161,7 +163,7 @@ class Run:
         shutil.rmtree(self.folder)
 
     @asynccontextmanager
-    async def saver(self) -> AsyncGenerator[BaseCheckpointSaver[Any]]:
+    async def saver(self) -> AsyncGenerator[JournalSaver]:
         """Open the journal's database.
 
         Raises:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from ..agents.agent import Agent
 from ..core.errors import UsageError
@@ -31,19 +29,15 @@ def comparing(agent: Agent, strategy: Strategy) -> Strategy:
     return strategy.asking(names) if isinstance(strategy, Comparing) else Comparing(strategy, names)
 
 
-async def open_model(model: str | Model, stack: AsyncExitStack) -> Model:
-    """Return a model; one that is named is opened, and closed with the stack."""
-    if not isinstance(model, str):
-        return model
-    from ..models.registry import connect  # the clients of the servers take their time to load
+async def open_judges(
+    agent: Agent, main: Accounted, paid: Callable[[str | Model], Awaitable[Model]]
+) -> dict[str, Model]:
+    """Return the models that verifiers have for themselves, by name.
 
-    opened = await connect(model)
-    stack.push_async_callback(opened.aclose)
-    return opened
-
-
-async def open_judges(agent: Agent, main: Accounted, stack: AsyncExitStack) -> dict[str, Model]:
-    """Return the models that verifiers have for themselves, by name, under the run's budget and in its log of calls.
+    Args:
+        agent: whose verifiers they are.
+        main: the agent's own model.
+        paid: opens a model whose calls count in the run's budget and log.
 
     Raises:
         UsageError: two different models have the same name.
@@ -64,7 +58,5 @@ async def open_judges(agent: Agent, main: Accounted, stack: AsyncExitStack) -> d
                 judges[name] = Retrying(main)
                 continue
             given[name] = model
-            opened = await open_model(model, stack)
-            gate = asyncio.Semaphore(opened.slots)
-            judges[name] = Retrying(Accounted(opened, main.ledger, main.log, gate))
+            judges[name] = Retrying(await paid(model))
     return judges

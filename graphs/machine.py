@@ -10,6 +10,7 @@ LangGraph takes most of a second to load, so only what runs a search or reads a 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, TypedDict, cast
 
@@ -18,9 +19,10 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
-from ..core.events import Event, decode, encode
+from ..core.events import Cancelled, Denied, Event, Expanded, Failed, Judged, decode, encode
 from ..core.tree import Tree
-from .delta import JournalChannel
+from ..core.types import NO_USAGE, Usage
+from .delta import JournalChannel, JournalSaver
 from .search import Search
 
 
@@ -55,6 +57,9 @@ def _where_next(state: SearchState) -> str:
     return "drive" if state.get("phase") == "search" else END
 
 
+Machine = CompiledStateGraph[SearchState, Search, SearchState, SearchState]
+
+
 def search_graph() -> StateGraph[SearchState, Search, SearchState, SearchState]:
     """Return the uncompiled machine, to be compiled with a saver."""
     graph = StateGraph(SearchState, context_schema=Search)
@@ -64,9 +69,7 @@ def search_graph() -> StateGraph[SearchState, Search, SearchState, SearchState]:
     return graph
 
 
-async def run_search(
-    search: Search, graph: CompiledStateGraph[SearchState, Search, SearchState, SearchState], thread: str
-) -> Tree:
+async def run_search(search: Search, graph: Machine, thread: str) -> Tree:
     """Run the machine to its end, from the beginning or from where its journal ends.
 
     Returns:
@@ -98,6 +101,27 @@ async def stored_events(saver: BaseCheckpointSaver[Any], thread: str) -> list[Ev
     config: Any = {"configurable": {"thread_id": thread}}
     state = await graph.compile(checkpointer=saver).aget_state(config)
     return events_of(cast("SearchState", state.values))
+
+
+async def stored_usage(saver: JournalSaver, run_id: str) -> dict[str, Usage]:
+    """Return what each search of a run spent as their journals have it, model calls left out, by its path within the run."""
+    spent: dict[str, Usage] = {}
+    for thread in saver.threads():
+        if thread == run_id or thread.startswith(f"{run_id}/"):
+            total = NO_USAGE
+            for event in await stored_events(saver, thread):
+                match event:
+                    case Expanded():
+                        total += replace(event.node.usage, nodes=1)
+                    case Judged() | Failed() | Cancelled() | Denied():
+                        total += event.usage
+                    case _:
+                        pass
+            total = replace(
+                total, prompt_tokens=0, cached_tokens=0, completion_tokens=0, cancelled_tokens=0, calls=0, usd=0.0
+            )
+            spent[thread.removeprefix(run_id).removeprefix("/")] = total
+    return spent
 
 
 def _nothing(state: SearchState) -> dict[str, Any]:  # noqa: ARG001 - LangGraph passes the state

@@ -11,12 +11,22 @@ from ..core.errors import BudgetExceeded, SandboxError
 from ..core.protocols import Snapshots
 from ..core.tree import Tree
 from ..core.types import Result, StatesReport
-from .journal import RunRecord
 from .retention import Retention
 
 
-async def outcome(tree: Tree, ledger: Ledger, solver: Solver, retention: Retention | None, record: RunRecord) -> Result:
-    """Return what a run came to. The chosen state, should it have been dropped, is made again."""
+async def outcome(
+    tree: Tree, ledger: Ledger, solver: Solver, retention: Retention | None, *, run_id: str, origin: str | None
+) -> Result:
+    """Return what a search came to. The chosen state, should it have been dropped, is made again.
+
+    Args:
+        tree: the tree at its end.
+        ledger: what the search was paid from.
+        solver: what made the tree.
+        retention: what kept its states.
+        run_id: the run's id; for a search within a run the name of its thread.
+        origin: the state that it began with.
+    """
     assert tree.stopped is not None
     node = tree.selected
     verdicts = tuple(tree.verdicts(node)) if node is not None else ()
@@ -26,12 +36,12 @@ async def outcome(tree: Tree, ledger: Ledger, solver: Solver, retention: Retenti
     changed: dict[str, bytes] = {}
     deleted: list[str] = []
     state: KeptState | None = None
-    if solver.sandboxes is not None and node is not None and record.root_ref is not None:
+    if solver.sandboxes is not None and node is not None and origin is not None:
         try:
             await solver.ensure_state(tree.path(node), Bill())
-            ref = tree[node].env_ref or record.root_ref
-            changed, deleted = solver.sandboxes.diff(record.root_ref, ref)
-            state = KeptState(solver.sandboxes.snapshots, record.root_ref, ref)
+            ref = tree[node].env_ref or origin
+            changed, deleted = solver.sandboxes.diff(origin, ref)
+            state = KeptState(solver.sandboxes.snapshots, origin, ref)
         except (SandboxError, BudgetExceeded) as error:
             detail += f"; its files cannot be given: {error}"
     return Result(
@@ -47,7 +57,7 @@ async def outcome(tree: Tree, ledger: Ledger, solver: Solver, retention: Retenti
         seconds=ledger.elapsed_seconds,
         node=node,
         tree=tree,
-        run_id=record.run_id,
+        run_id=run_id,
         files=changed,
         deleted=tuple(deleted),
         state=state,

@@ -14,59 +14,68 @@ from pathlib import Path
 from typing import IO
 
 from ..agents.agent import Agent
-from ..agents.forms import Form, JsonForm, NativeForm, TextForm
 from ..agents.prompting import Prompter
-from ..agents.solver import Solver
 from ..core.budget import Ledger
 from ..core.errors import JournalError, JournalVersionMismatch, UsageError
-from ..core.events import Event, Resumed
+from ..core.events import Event, Within
 from ..core.protocols import AsksModels, Committing, Recalling, Sandboxes, Strategy
 from ..core.tree import Tree
-from ..core.types import ROOT, Budget, Node, Result, Task, Usage
-from ..models.accounts import Accounted, CallLog
-from ..models.retry import Retrying
+from ..core.types import ROOT, Budget, Node, Result, Task
+from ..models.accounts import CallLog
 from .journal import Run, RunRecord, RunStore, new_run_id, new_seed
-from .judges import all_parts, comparing, open_judges, open_model
-from .outcome import outcome
-from .retention import Retention
+from .judges import all_parts
+from .resources import Listener, Resources
+from .scope import Scope, form_of
 from .search import Search
-from .task_files import files_of, host_texts, texts
-
-Listener = Callable[[Sequence[Event], Tree], None]
+from .task_files import files_of, host_texts
 
 
-@dataclass
+@dataclass(frozen=True)
 class Running:
     """A run under way: what a live view looks at, and the handle to stop it."""
 
-    run_id: str
-    search: Search
-    accounted: Accounted
-    strategy: Strategy
+    resources: Resources
+    ledger: Ledger
+    """Budget, spent and reserved."""
 
     @property
-    def tree(self) -> Tree:
-        """The tree so far."""
-        return self.search.tree
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.resources.record.run_id
 
     @property
-    def ledger(self) -> Ledger:
-        """Budget, spent and reserved."""
-        return self.search.ledger
+    def search(self) -> Search | None:
+        """The run's own search; within a run of several the one that began last of those that go on, or the last of all."""
+        searches = self.resources.searches
+        if "" in searches:
+            return searches[""]
+        going = [search for search in searches.values() if search.tree.stopped is None]
+        known = going or list(searches.values())
+        return known[-1] if known else None
+
+    @property
+    def searches_in_flight(self) -> int:
+        """How many searches of the run go on."""
+        return sum(search.tree.stopped is None for search in self.resources.searches.values())
+
+    @property
+    def in_flight(self) -> int:
+        """Work items in flight, over all searches."""
+        return sum(search.in_flight for search in self.resources.searches.values())
 
     @property
     def calls_in_flight(self) -> int:
         """Model calls at the server now."""
-        return len(self.accounted.live)
+        return len(self.resources.meters)
 
     @property
     def tokens_in_flight(self) -> int:
         """Tokens that the calls in flight have sampled so far."""
-        return sum(meter.completion_tokens for meter in self.accounted.live.values())
+        return sum(meter.completion_tokens for meter in self.resources.meters.values())
 
     def interrupt(self) -> None:
         """Stop soon with the best so far; the run can be resumed."""
-        self.search.interrupt()
+        self.resources.interrupt()
 
 
 class LocalRunner:
@@ -98,14 +107,14 @@ class LocalRunner:
 
     async def stream(
         self, agent: Agent, task: Task, budget: Budget, *, seed: int | None = None, search: Strategy | None = None
-    ) -> AsyncGenerator[Event | Result, None]:
+    ) -> AsyncGenerator[Event | Within | Result, None]:
         """Run and yield the events, then the result. A reader that is slow never slows the search."""
-        queue: asyncio.Queue[Event | Result | BaseException] = asyncio.Queue()
+        queue: asyncio.Queue[Event | Within | Result | BaseException] = asyncio.Queue()
         running: list[Running] = []
 
-        def take(events: Sequence[Event], _tree: Tree) -> None:
+        def take(path: str, events: Sequence[Event], _tree: Tree) -> None:
             for event in events:
-                queue.put_nowait(event)
+                queue.put_nowait(Within(path, event) if path else event)
 
         async def work() -> None:
             try:
@@ -135,7 +144,7 @@ class LocalRunner:
 
     def explain(self, agent: Agent, task: Task) -> str:
         """Return the prompts of the first step. Reads the task's files; starts neither model nor sandbox."""
-        form = _form(agent, native=agent.form == "native")
+        form = form_of(agent, native=agent.form == "native")
         files = {} if (source := files_of(task)) is None else host_texts(source)
         prompter = Prompter(agent, task, form, files)
         tree = Tree(Node(ROOT, None, None))
@@ -223,7 +232,7 @@ class LocalRunner:
         listener: Listener | None,
         started: Callable[[Running], None] | None,
     ) -> Result:
-        from .machine import run_search, search_graph  # LangGraph takes its time to load
+        from .machine import stored_usage  # LangGraph takes its time to load
 
         task, budget = Task(**record.task), Budget(**record.budget)
         async with AsyncExitStack() as stack:
@@ -231,72 +240,29 @@ class LocalRunner:
             run.take_over(record)
             log = stack.enter_context(CallLog(run.calls_path))
             lost = log.lost()
-            model = await open_model(agent.model, stack)
-            sandboxes = await _open_sandboxes(agent, run, stack)
-            if (source := files_of(task)) is not None and sandboxes is not None:
-                await _keep_origin(sandboxes, source, record)
-            run.save(record)
             saver = await stack.enter_async_context(run.saver())
-            graph = search_graph().compile(checkpointer=saver)  # pyright: ignore[reportUnknownMemberType]  # partly untyped
-
-            ledger = Ledger(budget, elapsed_seconds=record.elapsed_seconds)
-            # A few calls more than the endpoint serves at once: one that waits there takes a slot the moment it falls free,
-            # while the reply is still on its way. A few expansions more than calls: while one runs its tools, another calls.
-            spare = max(1, model.slots // 4)
-            calls = agent.slots or model.slots + spare
-            accounted = Accounted(model, ledger, log, asyncio.Semaphore(calls))
-            form = _form(agent, native=model.native_tools)
-            prompter = Prompter(agent, task, form, await texts(sandboxes, record.root_ref, agent), record.seed)
-            judges = await open_judges(agent, accounted, stack)
-            solver = Solver(
-                agent, task, Retrying(accounted), prompter, form, ledger, sandboxes, log, record.seed, judges
+            resources = Resources(
+                run, record, log, saver, stack, budget, listener or (lambda _path, _events, _tree: None)
             )
-            search = Search(
-                comparing(agent, strategy).fresh(record.seed),
-                solver,
-                ledger,
-                Node(ROOT, None, None, record.root_ref),
-                slots=calls + spare,
-                listener=listener or (lambda _events, _tree: None),
-                replayed=lambda tree: _after_replay(tree, solver, ledger, log),
-                resumed=Resumed(lost, record.elapsed_seconds),
-                selector=agent.select,
-            )
-            retention = _retained(search, solver, budget)
+            resources.stored = await stored_usage(saver, record.run_id)
+            ledger = Ledger(budget, spent=resources.spent(""), elapsed_seconds=record.elapsed_seconds)
+            supply = await resources.sandboxes(agent)
+            if (source := files_of(task)) is not None and supply is not None:
+                await _keep_origin(supply[0], source, record)
+            run.save(record)
+            scope = Scope(resources, ledger, record.seed)
             if started is not None:
-                started(Running(record.run_id, search, accounted, strategy))
+                started(Running(resources, ledger))
             try:
-                tree = await run_search(search, graph, record.run_id)
+                result = await scope.search(agent, task, strategy=strategy, origin=record.root_ref, lost=lost)
             except (OSError, sqlite3.Error) as error:
                 raise JournalError(f"run {record.run_id} cannot write its journal: {error}") from error
-            result = await outcome(tree, ledger, solver, retention, record)
             record.status = result.stop_reason
             record.elapsed_seconds = ledger.elapsed_seconds
             record.process_started = None
             record.summary = result.to_json()
             run.save(record)
             return result
-
-
-def _after_replay(tree: Tree, solver: Solver, ledger: Ledger, log: CallLog) -> None:
-    """Charge what earlier processes spent: model calls as the log has them, everything else as the journal has it."""
-    calls, other = log.spent(), tree.usage
-    ledger.charge(
-        Usage(
-            calls.prompt_tokens,
-            calls.cached_tokens,
-            calls.completion_tokens,
-            calls.cancelled_tokens,
-            calls.calls,
-            other.verifier_calls,
-            other.tool_calls,
-            other.sandbox_seconds,
-            calls.usd,
-            len(tree) - 1,
-            other.snapshot_bytes,
-        )
-    )
-    solver.remember(tree)
 
 
 def _check(agent: Agent, strategy: Strategy, task: Task) -> None:
@@ -338,16 +304,6 @@ def _check(agent: Agent, strategy: Strategy, task: Task) -> None:
         raise UsageError(f"files={task.files!r} is no folder or archive")
 
 
-def _form(agent: Agent, *, native: bool) -> Form:
-    if agent.form == "text":
-        return TextForm()
-    if agent.form == "native" or (agent.form == "auto" and native):
-        return NativeForm()
-    # Where every state is judged by execution the search knows when it is done; a model need not say so.
-    judged = any(v.scope == "state" and not isinstance(v, AsksModels) for v in all_parts(agent.verifiers))
-    return JsonForm(may_answer=not judged)
-
-
 async def _keep_origin(sandboxes: Sandboxes, source: Path, record: RunRecord) -> None:
     """Keep the task's files as the root's state, anew where they were pruned since the run began.
 
@@ -363,32 +319,6 @@ async def _keep_origin(sandboxes: Sandboxes, source: Path, record: RunRecord) ->
             "put them back as they were, or begin a new run"
         )
     record.root_ref = ref
-
-
-async def _open_sandboxes(agent: Agent, run: Run, stack: AsyncExitStack) -> Sandboxes | None:
-    if agent.sandbox is None:
-        return None
-    sandboxes = await agent.sandbox.start(run.folder.name, run.snapshots)
-    stack.push_async_callback(sandboxes.aclose)
-    return sandboxes
-
-
-def _retained(search: Search, solver: Solver, budget: Budget) -> Retention | None:
-    """Have the run's states kept within the budget's limit."""
-    states = solver.states
-    if solver.sandboxes is None or states is None:
-        return None
-    limit = budget.snapshot_bytes
-    retention = Retention(
-        solver.sandboxes.snapshots,
-        limit or 0,
-        tree=lambda: search.tree,
-        strategy=search.strategy,
-        can_redo=solver.can_redo,
-        in_use=states.in_use.keys,
-    )
-    solver.sandboxes.snapshots.bound(limit, retention.make_room)
-    return retention
 
 
 @contextmanager

@@ -31,9 +31,15 @@ _USAGE = TypeAdapter(Usage)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS spending (id INTEGER PRIMARY KEY, key TEXT NOT NULL, settled INTEGER NOT NULL, usage TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS spending
+    (id INTEGER PRIMARY KEY, key TEXT NOT NULL, settled INTEGER NOT NULL, usage TEXT NOT NULL, path TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS effects (key TEXT PRIMARY KEY, result TEXT) WITHOUT ROWID;
 """
+
+
+def is_within(inner: str, outer: str) -> bool:
+    """Whether the search at one path is that at another, or within it."""
+    return not outer or inner == outer or inner.startswith(f"{outer}/")
 
 
 class CallLog:
@@ -63,11 +69,12 @@ class CallLog:
         except sqlite3.Error as error:
             raise JournalError(f"cannot open the log of model calls {path}: {error}") from error
 
-    def spent(self) -> Usage:
-        """What all calls cost so far, unsettled ones at their reservation."""
+    def spent(self, path: str = "") -> Usage:
+        """What the calls of a search and those within it cost so far, unsettled ones at their reservation."""
         total = NO_USAGE
-        for (usage,) in self._rows("SELECT usage FROM spending"):
-            total += _USAGE.validate_json(usage)
+        for usage, where in self._rows("SELECT usage, path FROM spending"):
+            if is_within(where, path):
+                total += _USAGE.validate_json(usage)
         return total
 
     def lost(self) -> Usage:
@@ -92,11 +99,11 @@ class CallLog:
             return _REPLY.validate_json(reply)
         return None
 
-    def enter(self, key: str, reserved: Usage) -> int:
-        """Enter a call that is about to be made; return its number."""
+    def enter(self, key: str, reserved: Usage, path: str = "") -> int:
+        """Enter a call that is about to be made in the search at `path`; return its number."""
         with self._transaction():
             cursor = self._db.execute(
-                "INSERT INTO spending (key, settled, usage) VALUES (?, 0, ?)", (key, _dump(reserved))
+                "INSERT INTO spending (key, settled, usage, path) VALUES (?, 0, ?, ?)", (key, _dump(reserved), path)
             )
         assert cursor.lastrowid is not None
         return cursor.lastrowid
@@ -108,6 +115,10 @@ class CallLog:
             self._db.execute("UPDATE spending SET settled = 1, usage = ? WHERE id = ?", (_dump(usage), number))
             if text is not None:
                 self._db.execute("INSERT OR REPLACE INTO replies VALUES (?, ?)", (key, text))
+
+    def effects(self, path: str) -> Effects:
+        """Return the log of the external effects of the search at `path`."""
+        return Effects(self, path)
 
     def begin_effect(self, key: str) -> str | None:
         """Enter an external effect that is about to happen; return what it returned where it happened already.
@@ -161,6 +172,22 @@ class CallLog:
         self.close()
 
 
+@dataclass(frozen=True)
+class Effects:
+    """One search's external effects; see `CallLog`."""
+
+    log: CallLog
+    path: str
+
+    def begin_effect(self, key: str) -> str | None:
+        """As `CallLog.begin_effect`, for this search."""
+        return self.log.begin_effect(f"{self.path}:{key}")
+
+    def end_effect(self, key: str, result: str) -> None:
+        """As `CallLog.end_effect`, for this search."""
+        self.log.end_effect(f"{self.path}:{key}", result)
+
+
 def _text(reply: ModelResponse) -> str | None:
     """The reply as JSON; None where it holds half a surrogate pair, which no UTF-8 text can: it is not kept."""
     try:
@@ -182,6 +209,8 @@ class Accounted:
         ledger: what pays.
         log: where calls are entered.
         gate: how many calls may be at the server at once; shared by all users of one endpoint within a run.
+        live: where meters of calls in flight are entered; shared likewise.
+        path: of the search that makes the calls, within its run.
     """
 
     inner: Model
@@ -191,12 +220,22 @@ class Accounted:
     live: dict[int, Meter]
     """Meters of the calls in flight, by their number in the log."""
 
-    def __init__(self, inner: Model, ledger: Ledger, log: CallLog, gate: asyncio.Semaphore | None = None) -> None:
+    def __init__(
+        self,
+        inner: Model,
+        ledger: Ledger,
+        log: CallLog,
+        *,
+        gate: asyncio.Semaphore | None = None,
+        live: dict[int, Meter] | None = None,
+        path: str = "",
+    ) -> None:
         self.inner = inner
         self.ledger = ledger
         self.log = log
         self.gate = gate or asyncio.Semaphore(inner.slots)
-        self.live = {}
+        self.live = {} if live is None else live
+        self.path = path
         if ledger.limits("usd") and inner.price(Usage(prompt_tokens=1, completion_tokens=1)) is None:
             raise UsageError(
                 f"a budget in usd was set but the price of {inner.name} is unknown; give it: "
@@ -248,7 +287,7 @@ class Accounted:
         async with self.gate:
             least = min(LEAST_COMPLETION_TOKENS, request.sampling.max_tokens)
             with await self.ledger.reserve(want, least_completion_tokens=least) as held:
-                number = self.log.enter(key, held.amount)
+                number = self.log.enter(key, held.amount, self.path)
                 granted = replace(request.sampling, max_tokens=held.amount.completion_tokens)
                 reply: ModelResponse | None = None
                 self.live[number] = meter

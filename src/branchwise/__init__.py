@@ -45,7 +45,7 @@ from branchwise.core.errors import (
     UsageError,
     VerifierError,
 )
-from branchwise.core.events import Event
+from branchwise.core.events import Event, Within
 from branchwise.core.protocols import (
     Appraisal,
     Candidate,
@@ -136,6 +136,7 @@ __all__ = [
     "Verdict",
     "Verifier",
     "VerifierError",
+    "Within",
     "memory",
     "models",
     "sandboxes",

@@ -22,7 +22,7 @@ from branchwise.core.tree import Tree
 from branchwise.core.types import ROOT, ModelRequest, Node, NodeId, Result, Step, Task, ToolCall, Usage, WorkId
 from branchwise.graphs import LocalRunner, RunStore
 from branchwise.graphs.journal import read_tree
-from branchwise.graphs.retention import Retention
+from branchwise.graphs.retention import Kept, Retention
 from branchwise.sandboxes import Store
 from branchwise.sandboxes.manifest import Entry
 
@@ -53,9 +53,14 @@ def chain(store: Store, parents: dict[int, int], tools: dict[int, str]) -> Tree:
 
 def retention(store: Store, tree: Tree, *, limit: int = 100 * SIZE, in_use: tuple[str, ...] = ()) -> Retention:
     """The policy over a tree in which the tool "send" cannot be taken back."""
-    return Retention(
-        store,
-        limit,
+    policy = Retention(store, limit)
+    policy.add(search(tree, in_use))
+    return policy
+
+
+def search(tree: Tree, in_use: tuple[str, ...] = ()) -> Kept:
+    """A search whose tool "send" cannot be taken back."""
+    return Kept(
         tree=lambda: tree,
         strategy=bw.search.BestFirst(width=2, depth=9).fresh(0),
         can_redo=lambda step: all(call.name != "send" for call in step.calls),
@@ -109,6 +114,22 @@ def test_room_is_made_up_to_a_share(tmp_path: Path) -> None:
     assert sorted(numbers(tree, list(policy.dropped))) == [1, 2, 3, 4, 5]
     first, *_, last = numbers(tree, policy.droppable())
     assert (first, last) == (7, 6), "6 has become dear: it would have to be made from the root"
+
+
+def test_of_an_ended_search_only_the_choice_stays(tmp_path: Path) -> None:
+    """Its other states go first, also leaves; what another search has too is that one's business."""
+    store = Store(tmp_path)
+    over, going = chain(store, {1: 0, 2: 1, 3: 1}, {}), chain(store, {11: 0, 12: 11}, {})
+    going.apply(Expanded(WorkId(13), Node(NodeId(13), NodeId(12), Step("thought", ""), over[NodeId(3)].env_ref)))
+    policy, ended = Retention(store, 100 * SIZE), search(over)
+    policy.add(ended)
+    policy.add(search(going))
+    policy.end(ended, over[NodeId(2)].env_ref)
+    assert [number for ref in policy.droppable() for number in numbers(over, [ref]) + numbers(going, [ref])] == [
+        1,
+        11,
+        12,
+    ]
 
 
 # --- whole runs -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,180 @@
+"""One search of a run: the run's own, or one within it with a share of its budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..agents.agent import Agent
+from ..agents.forms import Form, JsonForm, NativeForm, TextForm
+from ..agents.prompting import Prompter
+from ..agents.solver import Solver
+from ..core.budget import Ledger
+from ..core.errors import UsageError
+from ..core.events import Resumed
+from ..core.keys import derive_seed
+from ..core.protocols import AsksModels, Model, Sandboxes, Strategy
+from ..core.tree import Tree
+from ..core.types import NO_USAGE, ROOT, Budget, Node, Result, Task, Usage
+from ..models.accounts import Accounted
+from ..models.retry import Retrying
+from .judges import all_parts, comparing, open_judges
+from .outcome import outcome
+from .resources import Resources
+from .retention import Kept, Retention
+from .search import Search
+from .task_files import texts
+
+UNLIMITED = Budget(snapshot_bytes=None)
+
+
+@dataclass
+class Scope:
+    """A place in a run at which one search takes place: its name, what it may spend, and what the run has for it.
+
+    What happens in it is a thread of its own in the run's journal, so a search within a killed run goes on where it was when
+    the same scope is entered again.
+
+    Args:
+        resources: what all searches of the run share.
+        ledger: what may be spent here.
+        seed: what chance depends on here.
+        path: names from the run's own search, left out, to this one, joined by "/".
+    """
+
+    resources: Resources
+    ledger: Ledger
+    seed: int
+    path: str = ""
+    _names: set[str] = field(default_factory=set[str], init=False, repr=False)
+
+    @property
+    def thread(self) -> str:
+        """Name of the search's thread in the journal."""
+        run_id = self.resources.record.run_id
+        return f"{run_id}/{self.path}" if self.path else run_id
+
+    def within(self, name: str, budget: Budget | None = None) -> Scope:
+        """Return the scope of a search within this one. The same name is the same search again, after a kill.
+
+        Args:
+            name: unique among those within this scope.
+            budget: what it may spend of this scope's budget; all of it unless given. Its seconds count anew in every process.
+
+        Raises:
+            UsageError: the name was taken, or has a "/" in it.
+        """
+        if "/" in name or name in self._names:
+            raise UsageError(
+                f"a search within {self.path or 'the run'!r} cannot be called {name!r}: taken, or not allowed"
+            )
+        self._names.add(name)
+        path = f"{self.path}/{name}" if self.path else name
+        ledger = self.ledger.child(budget or UNLIMITED, spent=self.resources.spent(path))
+        return Scope(self.resources, ledger, derive_seed(self.seed, name), path)
+
+    async def model(self, named: str | Model, calls: int | None = None) -> Accounted:
+        """Return a model whose calls are paid from this scope's ledger.
+
+        Args:
+            named: the model.
+            calls: how many of the run's calls may be at its endpoint at once, unless another search said so before.
+        """
+        resources = self.resources
+        model = await resources.model(named)
+        gate = resources.gate(model, calls or model.slots)
+        return Accounted(model, self.ledger, resources.log, gate=gate, live=resources.meters, path=self.path)
+
+    async def search(
+        self,
+        agent: Agent,
+        task: Task,
+        *,
+        strategy: Strategy | None = None,
+        origin: str | None = None,
+        lost: Usage = NO_USAGE,
+    ) -> Result:
+        """Search for an answer to `task`, or go on where an earlier process was.
+
+        Args:
+            agent: the agent.
+            task: what is to be done.
+            strategy: instead of the agent's.
+            origin: state of the sandbox to begin with.
+            lost: what calls that a kill cut off are charged with.
+        """
+        resources = self.resources
+        strategy = comparing(agent, strategy if strategy is not None else agent.strategy).fresh(self.seed)
+        # A few calls more than the endpoint serves at once: one that waits there takes a slot the moment it falls free,
+        # while the reply is still on its way. A few expansions more than calls: while one runs its tools, another calls.
+        model = await resources.model(agent.model)
+        spare = max(1, model.slots // 4)
+        calls = agent.slots or model.slots + spare
+        accounted = await self.model(model, calls)
+        supply = await resources.sandboxes(agent)
+        sandboxes, retention = supply if supply is not None else (None, None)
+        solver = await self._solver(agent, task, accounted, sandboxes, origin)
+        search = Search(
+            strategy,
+            solver,
+            self.ledger,
+            Node(ROOT, None, None, origin),
+            slots=calls + spare,
+            listener=lambda events, tree: resources.listener(self.path, events, tree),
+            replayed=solver.remember,
+            resumed=Resumed(lost, self.ledger.elapsed_seconds),
+            selector=agent.select,
+        )
+        tree = await self._run(search, solver, retention)
+        return await outcome(tree, self.ledger, solver, retention, run_id=self.thread, origin=origin)
+
+    async def _solver(
+        self, agent: Agent, task: Task, accounted: Accounted, sandboxes: Sandboxes | None, origin: str | None
+    ) -> Solver:
+        form = form_of(agent, native=accounted.native_tools)
+        prompter = Prompter(agent, task, form, await texts(sandboxes, origin, agent), self.seed)
+        return Solver(
+            agent,
+            task,
+            Retrying(accounted),
+            prompter,
+            form,
+            self.ledger,
+            sandboxes,
+            self.resources.log.effects(self.path),
+            self.seed,
+            await open_judges(agent, accounted, self.model),
+        )
+
+    async def _run(self, search: Search, solver: Solver, retention: Retention | None) -> Tree:
+        """Take the search to its end; its states are kept within the run's limit meanwhile."""
+        from .machine import run_search
+
+        kept = self._kept(search, solver, retention)
+        self.resources.searches[self.path] = search
+        if self.resources.interrupted:
+            search.interrupt()
+        try:
+            return await run_search(search, self.resources.machine, self.thread)
+        finally:
+            if retention is not None and kept is not None and self.path:
+                chosen = search.tree.selected
+                retention.end(kept, None if chosen is None else search.tree[chosen].env_ref)
+
+    def _kept(self, search: Search, solver: Solver, retention: Retention | None) -> Kept | None:
+        states = solver.states
+        if retention is None or states is None:
+            return None
+        kept = Kept(lambda: search.tree, search.strategy, solver.can_redo, states.in_use.keys)
+        retention.add(kept)
+        return kept
+
+
+def form_of(agent: Agent, *, native: bool) -> Form:
+    """Return the form in which an agent's model says what it does; `native`: whether the model calls tools by itself."""
+    if agent.form == "text":
+        return TextForm()
+    if agent.form == "native" or (agent.form == "auto" and native):
+        return NativeForm()
+    # Where every state is judged by execution the search knows when it is done; a model need not say so.
+    judged = any(v.scope == "state" and not isinstance(v, AsksModels) for v in all_parts(agent.verifiers))
+    return JsonForm(may_answer=not judged)

@@ -34,6 +34,10 @@ _PATIENT_SECONDS = 3600
 _KNOCK_SECONDS = 5
 
 
+class FoldersUnseen(SandboxStartFailed):
+    """The engine does not see this machine's folders."""
+
+
 class DockerEngine:
     """A connection to an engine. Methods block unless they are coroutines; safe for use from several threads."""
 
@@ -145,7 +149,7 @@ class DockerEngine:
                 await asyncio.to_thread(self.remove, number)
             raise
         except ENGINE_ERRORS as error:
-            raise SandboxStartFailed(self._why_not(settings, error)) from error
+            raise self._why_not(settings, error) from error
         streams = await asyncio.open_connection(sock=stream, limit=1 << 20)
         return ContainerTransport(number, streams, self._end)
 
@@ -197,18 +201,22 @@ class DockerEngine:
             self._patient = docker.from_env(timeout=_PATIENT_SECONDS)
         return self._patient.api
 
-    def _why_not(self, settings: ContainerSettings, error: Exception) -> str:
+    def _why_not(self, settings: ContainerSettings, error: Exception) -> SandboxStartFailed:
+        reason = reason_of(error)
+        if "bind source path does not exist" in reason.lower():
+            return FoldersUnseen(
+                f"the engine at {self.address} does not see this machine's folders ({reason}); mounts and network=Allow(...) "
+                "need an engine that runs on this machine"
+            )
+        return SandboxStartFailed(self._words_on(settings, error))
+
+    def _words_on(self, settings: ContainerSettings, error: Exception) -> str:
         reason = reason_of(error)
         lower = reason.lower()
         if isinstance(error, ImageNotFound):
             return (
                 f"the engine at {self.address} has no image {settings.image!r}; bring it with 'docker pull "
                 f"{settings.image}' or build it"
-            )
-        if "bind source path does not exist" in lower:
-            return (
-                f"the engine at {self.address} does not see this machine's folders ({reason}); mounts and network=Allow(...) "
-                "need an engine that runs on this machine"
             )
         if settings.role != "service" and (
             "executable file not found" in lower or "no such file or directory" in lower

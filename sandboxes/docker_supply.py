@@ -8,15 +8,18 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ..core.errors import SandboxStartFailed
+from .channel import Transport
 from .companions import AccompaniedTransport
 from .containers import ContainerSettings
-from .docker_engine import DockerEngine
+from .docker_engine import DockerEngine, FoldersUnseen
+from .door import Door, reap_doors
 from .egress import Egress
-from .gate import Door, open_gate, proxy_environment, reap_doors
+from .gate import BY_DOOR, GATE, by_door, open_gate, proxy_environment
 from .governor import Governor
 from .guest import Guest
 from .launch import GUEST_UID, SCRATCH, SHARED_MEMORY, WORKSPACE, WorkerSettings, start_guest, worker_command
 from .pod import Pod
+from .wire import WIRE, WireTransport
 
 if TYPE_CHECKING:
     from .docker import Docker
@@ -78,6 +81,8 @@ class DockerSupply:
         self._egress = egress
         self._environment = {**(proxy_environment() if egress is not None else {}), **environment}
         self._volumes: list[str] = []
+        self._has_wires = engine.is_local and wanted.runtime != "runsc"
+        """Whether workers may have a way to this process past the engine. gVisor lets nobody out to a socket."""
 
     async def prepare(self) -> None:
         """Learn what has to be known of the image.
@@ -93,39 +98,58 @@ class DockerSupply:
         Raises:
             SandboxStartFailed: it could not be made; nothing of it is left.
         """
-        door = Door() if self._egress is not None else None
         try:
-            transport = await self._start(door)
-            place = f"the image {self._image!r}"
-            told = self._told()
-            guest = await start_guest(transport, told, workspace_bytes=self._wanted.workspace_bytes, place=place)
-            guest.single_use = bool(self._wanted.services)
-            if door is not None and self._egress is not None:
-                await open_gate(door, self._egress, guest, transport)
+            return await self._make()
+        except FoldersUnseen:
+            if not self._has_wires or self._egress is not None or self._wanted.mounts:
+                raise
+            self._has_wires = False  # the engine's own stream does it too
+            return await self._make()
+
+    async def _make(self) -> Guest:
+        names = [*([WIRE] if self._has_wires else []), *([GATE] if self._egress is not None else [])]
+        door = Door(*names) if names else None
+        try:
+            return await self._behind(door)
         finally:
             if door is not None:
                 door.close()
+
+    async def _behind(self, door: Door | None) -> Guest:
+        """Start a sandbox whose first program finds a door, where there is one."""
+        transport, wire = await self._start(door)
+        place = f"the image {self._image!r}"
+        told = self._told(wire)
+        guest = await start_guest(transport, told, workspace_bytes=self._wanted.workspace_bytes, place=place)
+        guest.single_use = bool(self._wanted.services)
+        if door is not None and self._egress is not None:
+            await open_gate(by_door(door), self._egress, guest, transport)
         return guest
 
-    async def _start(self, door: Door | None) -> AccompaniedTransport:
+    async def _start(self, door: Door | None) -> tuple[AccompaniedTransport, WireTransport | None]:
         """Start the services, then the container beside them."""
-        if not self._wanted.services:
-            return AccompaniedTransport(await self._engine.start(self._settings(door, None), self._run_id))
-        pod = await Pod.start(self._engine, self._wanted.services, image=self._image, run_id=self._run_id)
+        pod = None
+        if self._wanted.services:
+            pod = await Pod.start(self._engine, self._wanted.services, image=self._image, run_id=self._run_id)
         try:
             container = await self._engine.start(self._settings(door, pod), self._run_id)
         except BaseException:
-            await pod.close()
+            if pod is not None:
+                await pod.close()
             raise
-        pod.dependent = container
-        return AccompaniedTransport(container, pod)
+        wire = WireTransport(container, door[WIRE]) if door is not None and self._has_wires else None
+        worker: Transport = container if wire is None else wire
+        if pod is None:
+            return AccompaniedTransport(worker), wire
+        pod.dependent = worker
+        return AccompaniedTransport(worker, pod), wire
 
     def _settings(self, door: Door | None, pod: Pod | None) -> ContainerSettings:
         wanted = self._wanted
         options = f"rw,nosuid,nodev,exec,mode=1777,nr_inodes={wanted.inodes}"
         return ContainerSettings(
             image=self._image,
-            command=worker_command(self._run_id, prelude=door.prelude if door is not None else ""),
+            command=worker_command(self._run_id, prelude=BY_DOOR if self._egress is not None else ""),
             memory_bytes=wanted.memory_mb << 20,
             cpus=wanted.cpus,
             pids=wanted.pids,
@@ -139,7 +163,7 @@ class DockerSupply:
             holder=pod.number if pod is not None else None,
         )
 
-    def _told(self) -> WorkerSettings:
+    def _told(self, wire: WireTransport | None) -> WorkerSettings:
         """Return what the worker is told."""
         shares_files = any(mount.writable for mount in self._wanted.mounts)
         return WorkerSettings(
@@ -148,6 +172,7 @@ class DockerSupply:
             branches={} if self._wanted.services or shares_files else self._branches(),
             own_id=not shares_files,
             env=self._environment,
+            wire=None if wire is None else wire.told,
         )
 
     def _scratch(self) -> list[str]:

@@ -11,26 +11,21 @@ import asyncio
 import contextlib
 import errno
 import logging
-import os
-import secrets
-import shutil
 import socket
-import tempfile
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 from ..core.errors import SandboxStartFailed
 from .companions import AccompaniedTransport
+from .door import Door, path_inside
 from .egress import Egress
 from .forwarding import Visit
 from .network import PROXY_PORT
-from .owner import Owner
 
 _log = logging.getLogger(__name__)
 
-DOOR_FOLDER = "/run/branchwise"
-"""Where a container sees the door; empty once the socket is handed over."""
-_DOOR = "door"
+GATE = "gate"
+"""The name of the socket in the door's folder by which a container hands its own over."""
 _HANDOVER_SECONDS = 10.0
 _PACE_SECONDS = 0.005
 """Between two connections, so that a program that makes nothing but connections cannot keep this process busy."""
@@ -48,7 +43,7 @@ def handover(door: str) -> str:
     """Return the Python text that opens the socket and hands it over; it runs before the worker.
 
     Args:
-        door: an expression for a connected or connectable Unix socket, as `Door` and `Pair` have it.
+        door: Python text that makes `d` a connected Unix socket.
     """
     return (
         "import array,socket\n"
@@ -60,6 +55,10 @@ def handover(door: str) -> str:
     )
 
 
+BY_DOOR = handover(f"d=socket.socket(socket.AF_UNIX);d.connect({path_inside(GATE)!r})")
+"""The handover by a door that has a socket named `GATE`."""
+
+
 class Ending(Protocol):
     """What can be ended: a guest, or a bare container."""
 
@@ -68,50 +67,17 @@ class Ending(Protocol):
         ...
 
 
-class Door:
-    """A Unix socket in a folder that is mounted into one starting container; gone once it has been used."""
+def by_door(door: Door) -> Callable[[], socket.socket]:
+    """Return what takes the socket that a container, whose first program has answered by now, has handed over."""
 
-    prelude = handover(f"d=socket.socket(socket.AF_UNIX);d.connect('{DOOR_FOLDER}/{_DOOR}')")
-
-    def __init__(self) -> None:
-        self._place = own_place()
-        try:
-            self.folder = self._place / "in"
-            self.folder.mkdir()
-            # The worker's uid, whatever the engine maps it to, must get through; nobody else gets into what is around it.
-            self.folder.chmod(0o711)
-            self._listener = socket.socket(socket.AF_UNIX)
-            self._listener.settimeout(_HANDOVER_SECONDS)
-            handle = os.open(self.folder, os.O_PATH | os.O_CLOEXEC)
-            try:
-                self._listener.bind(f"/proc/self/fd/{handle}/{_DOOR}")  # paths of sockets must be short
-            finally:
-                os.close(handle)
-            (self.folder / _DOOR).chmod(0o666)
-            self._listener.listen(1)
-        except BaseException:
-            shutil.rmtree(self._place, ignore_errors=True)
-            raise
-
-    @property
-    def mount(self) -> dict[str, Any]:
-        """What the engine is told, so that the container sees the door."""
-        return {"Type": "bind", "Source": str(self.folder), "Target": DOOR_FOLDER, "ReadOnly": True}
-
-    def receive(self) -> socket.socket:
-        """Return the socket that the sandbox, whose worker has answered by now, has handed over.
-
-        Raises:
-            OSError: it has not.
-        """
-        connection, _ = self._listener.accept()
+    def receive() -> socket.socket:
+        listener = door[GATE]
+        listener.settimeout(_HANDOVER_SECONDS)
+        connection, _ = listener.accept()
         with connection:
             return _received(connection)
 
-    def close(self) -> None:
-        """Remove the door. Idempotent."""
-        self._listener.close()
-        shutil.rmtree(self._place, ignore_errors=True)
+    return receive
 
 
 class Pair:
@@ -122,7 +88,7 @@ class Pair:
         self.prelude = handover(f"d=socket.socket(fileno={self.theirs.fileno()})")
 
     def receive(self) -> socket.socket:
-        """As `Door.receive`."""
+        """Take the socket that was handed over."""
         return _received(self._ours)
 
     def close(self) -> None:
@@ -201,14 +167,16 @@ class Gate:
         return ""
 
 
-async def open_gate(door: Door | Pair, egress: Egress, sandbox: Ending, transport: AccompaniedTransport) -> None:
+async def open_gate(
+    receive: Callable[[], socket.socket], egress: Egress, sandbox: Ending, transport: AccompaniedTransport
+) -> None:
     """Take the socket that a started sandbox has handed over, and serve it for as long as the sandbox lives.
 
     Raises:
         SandboxStartFailed: it has handed over none; it is ended.
     """
     try:
-        listener = await asyncio.to_thread(door.receive)
+        listener = await asyncio.to_thread(receive)
     except OSError as error:
         await sandbox.kill()
         raise SandboxStartFailed(f"the sandbox's way to the network did not open: {error}") from error
@@ -226,35 +194,3 @@ async def _readable(listener: socket.socket) -> None:
         await ready.wait()
     finally:
         loop.remove_reader(listener)
-
-
-def _home() -> Path:
-    """Return the folder for what lives as long as a sandbox's start.
-
-    Raises:
-        SandboxStartFailed: somebody else has made it.
-    """
-    home = Path(tempfile.gettempdir()) / f"branchwise-sandboxes-{os.geteuid()}"
-    home.mkdir(mode=0o700, exist_ok=True)
-    status = home.lstat()
-    if status.st_uid != os.geteuid() or status.st_mode & 0o077 or home.is_symlink():
-        raise SandboxStartFailed(
-            f"{str(home)!r} belongs to somebody else or is open to others: remove it, or set TMPDIR to another folder"
-        )
-    return home
-
-
-def own_place() -> Path:
-    """Return a new folder for this process; once it is dead `reap_doors` removes it."""
-    place = _home() / f"{Owner.current()}:{secrets.token_hex(4)}".replace(":", "_")
-    place.mkdir(mode=0o700)
-    return place
-
-
-def reap_doors() -> None:
-    """Remove the doors that dead processes have left."""
-    observer = Owner.current()
-    for place in _home().iterdir():
-        owner = Owner.parse(":".join(place.name.split("_")[:4]))
-        if owner is not None and owner.is_dead(observer):
-            shutil.rmtree(place, ignore_errors=True)

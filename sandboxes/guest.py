@@ -41,6 +41,8 @@ class Guest:
         """The state that was last in use."""
         self.holders = 0
         """Environments that live here."""
+        self.has_wire = False
+        """Whether its worker has said that it talks to this process past the engine."""
         self.single_use = False
         """Whether something beside the files cannot be brought back, so that it serves one environment and one state only."""
         self._turn = asyncio.Lock()

@@ -21,8 +21,9 @@ from .build import add_folder, ignored
 from .companions import AccompaniedTransport
 from .containers import ContainerSettings, ContainerTransport
 from .docker_engine import ENGINE_ERRORS, DockerEngine, advice, reason_of
+from .door import Door
 from .egress import Egress
-from .gate import Door, open_gate, proxy_environment
+from .gate import BY_DOOR, GATE, by_door, open_gate, proxy_environment
 from .holder import held, holder_command
 from .owner import LABEL
 from .progress import say
@@ -141,11 +142,11 @@ async def _container(
     async with contextlib.AsyncExitStack() as stack:
         door = None
         if egress is not None:
-            door = Door()
+            door = Door(GATE)
             stack.callback(door.close)
         settings = ContainerSettings(
             image=image,
-            command=holder_command(door.prelude if door is not None else ""),
+            command=holder_command(BY_DOOR if door is not None else ""),
             memory_bytes=_MEMORY_BYTES,
             cpus=work.cpus,
             pids=_PIDS,
@@ -162,7 +163,7 @@ async def _container(
         stack.push_async_callback(transport.kill)
         await held(container)
         if egress is not None and door is not None:
-            await open_gate(door, egress, transport, transport)
+            await open_gate(by_door(door), egress, transport, transport)
         yield container
 
 

@@ -108,6 +108,8 @@ class WorkerSettings:
     """Whether the guest may have another uid outside, or inside, in every sandbox; not where it shares files with others."""
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     """Further environment variables of the guest's programs."""
+    wire: Mapping[str, str] | None = None
+    """Where the worker may connect to instead of using its standard streams, and what it has to say there."""
 
     def as_json(self) -> str:
         """Return what the worker reads."""
@@ -135,6 +137,7 @@ class WorkerSettings:
                 "own_id": self.own_id,
                 "env": environment,
                 "filters": filters,
+                "wire": self.wire and dict(self.wire),
             }
         )
 
@@ -174,8 +177,11 @@ async def start_guest(transport: Transport, settings: WorkerSettings, *, workspa
     except BaseException:
         await channel.close()
         raise
-    has_branches = bool(hello.get("branches"))
-    return Guest(channel, workspace=WORKSPACE, workspace_bytes=workspace_bytes, has_branches=has_branches)
+    guest = Guest(
+        channel, workspace=WORKSPACE, workspace_bytes=workspace_bytes, has_branches=bool(hello.get("branches"))
+    )
+    guest.has_wire = bool(hello.get("wire"))
+    return guest
 
 
 async def open_supply(

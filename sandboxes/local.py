@@ -84,7 +84,7 @@ class Local(SandboxLimits):
                 place = "a bubblewrap sandbox (are user namespaces allowed here? see 'sysctl kernel.unprivileged_userns_clone')"
                 guest = await start_guest(transport, told, workspace_bytes=self.workspace_bytes, place=place)
                 if pair is not None and egress is not None:
-                    await open_gate(pair, egress, guest, transport)
+                    await open_gate(pair.receive, egress, guest, transport)
             finally:
                 if pair is not None:
                     pair.close()

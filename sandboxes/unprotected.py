@@ -17,7 +17,7 @@ from pydantic import Field
 from ..core.errors import OutputLimitExceeded, UsageError
 from ..core.protocols import Capability
 from ..core.types import Command, ExecResult, StateCost
-from .gate import own_place, reap_doors
+from .door import own_place, reap_doors
 from .host_files import write_tree
 from .host_program import HostProgram
 from .launch import SandboxLimits

@@ -1,10 +1,13 @@
-"""Frames over the worker's standard streams: two big-endian 32-bit lengths, a JSON object, raw bytes."""
+"""Frames between worker and host: two big-endian 32-bit lengths, a JSON object, raw bytes."""
 
 from __future__ import annotations
 
+import array
+import contextlib
 import json
 import os
 import select
+import socket
 import struct
 from typing import TYPE_CHECKING
 
@@ -30,11 +33,20 @@ class Hangup(Exception):
 
 
 class Stream:
-    """Frames over the standard streams. Reading never blocks unless asked to, writing does."""
+    """Frames to and from the host. Reading never blocks unless asked to, writing does.
 
-    def __init__(self, source: int, sink: int) -> None:
+    Args:
+        source: where frames come from.
+        sink: where they go.
+        life: what says nothing, and ends with the host; None where the source itself does.
+    """
+
+    def __init__(self, source: int, sink: int, life: int | None = None) -> None:
         self.source = source
         self.sink = sink
+        self.life = life
+        self.sources = [source] if life is None else [source, life]
+        """What is to be listened to."""
         self.buffer = bytearray()
         os.set_blocking(source, False)
 
@@ -44,6 +56,8 @@ class Stream:
             data = os.read(self.source, 1 << 20)
         except BlockingIOError:
             return
+        except ConnectionResetError:
+            data = b""
         if not data:
             raise Hangup
         self.buffer += data
@@ -68,7 +82,8 @@ class Stream:
             frame = self.take()
             if frame is not None:
                 return frame
-            select.select([self.source], [], [])
+            if self.life in select.select(self.sources, [], [])[0]:
+                raise Hangup
             self.fill()
 
     def send(self, header: Header, body: bytes = b"") -> None:
@@ -77,8 +92,26 @@ class Stream:
         write_all(self.sink, HEAD.pack(len(text), len(body)) + text + body)
 
 
+def connected(wire: dict[str, str] | None) -> Stream:
+    """Return the way to the host: a socket that it hands over at the path it has named, else the standard streams."""
+    handles = array.array("i")
+    if wire is not None:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as door:
+            door.connect(wire["path"])
+            door.sendall(wire["secret"].encode())
+            for _, _, data in door.recvmsg(1, socket.CMSG_LEN(handles.itemsize))[1]:
+                handles.frombytes(data)
+    if not handles:
+        return Stream(0, 1)
+    os.set_inheritable(handles[0], False)  # programs of the guest are no heirs to it
+    return Stream(handles[0], handles[0], life=0)
+
+
 def write_all(handle: int, data: bytes) -> None:
     """Write to the end, however small the pieces are that the other side takes."""
     view = memoryview(data)
     while view:
-        view = view[os.write(handle, view) :]
+        try:
+            view = view[os.write(handle, view) :]
+        except BlockingIOError:
+            select.select([], [handle], [])

@@ -76,6 +76,7 @@ class Nursery:
         self.pid = os.fork()
         if self.pid == 0:
             self.socket.close()
+            close_all_but([theirs.fileno()])  # the way to the host is the worker's
             Keeper(guest, theirs).serve()
         theirs.close()
         self.alive = True

@@ -134,20 +134,16 @@ class Program:
 
     def step(self, left: float) -> None:
         """Wait for something to happen and deal with it."""
+        host, dead, others = self.worker.stream.sources, self.worker.sources, self.sources()
         poller = select.poll()
-        poller.register(self.worker.stream.source, select.POLLIN)
-        poller.register(self.worker.wakeup, select.POLLIN)
-        if self.worker.nursery.alive:
-            poller.register(self.worker.nursery.socket, select.POLLIN)
+        for handle in (*host, *dead, *self.open_outputs, *others):
+            poller.register(handle, select.POLLIN)
         if self.stdin_write is not None and (self.stdin or self.ended_input):
             poller.register(self.stdin_write, select.POLLOUT)
-        others = self.sources()
-        for handle in (*self.open_outputs, *others):
-            poller.register(handle, select.POLLIN)
         for handle, _ in poller.poll(min(left, 60.0) * 1000):
-            if handle == self.worker.stream.source:
-                self.worker.attend(self)
-            elif handle in {self.worker.wakeup, self.worker.nursery.socket.fileno()}:
+            if handle in host:
+                self.worker.attend(self, handle)
+            elif handle in dead:
                 self.worker.reap(self)
             elif handle == self.stdin_write:
                 self.feed(handle)

@@ -1,4 +1,4 @@
-"""The program inside a sandbox: serves one host over its standard streams until they close.
+"""The program inside a sandbox: serves one host until it goes, over a socket of the host's or its standard streams.
 
 It is sent to the sandbox as text and never imported by the framework. It needs Python 3.8 and nothing but the standard
 library, and it insists on being process 1 of its own pid namespace: that makes `kill(-1)` mean "every process of this
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, TypeVar
 from . import kernel
 from .branches import attempt
 from .files import Files
-from .frames import Hangup, Refused, Stream
+from .frames import Hangup, Refused, connected
 from .namespaces import any_id, has_own_ids
 from .nursery import Guest, Nursery
 from .programs import Program
@@ -54,7 +54,7 @@ class Worker:
         # Without its filter a guest could mount as the worker can: a machine that there is none for gets no sandbox.
         text = bytes.fromhex(settings["filters"][os.uname().machine]) if settings["filters"] else None
         self.scratch: list[str] = settings["scratch"]
-        self.stream = Stream(0, 1)
+        self.stream = connected(settings["wire"])
         self.backlog: list[Frame] = []
         if self.uid is None:
             # The guest has the worker's own uid: keep it from /proc/1, through which it could write frames.
@@ -99,6 +99,11 @@ class Worker:
             os.seteuid(0)
             os.setegid(0)
 
+    @property
+    def sources(self) -> list[int]:
+        """What tells of processes that have ended."""
+        return [self.wakeup, self.nursery.socket.fileno()] if self.nursery.alive else [self.wakeup]
+
     def reap(self, program: Program) -> None:
         """Collect the dead without waiting."""
         with contextlib.suppress(BlockingIOError):
@@ -140,8 +145,7 @@ class Worker:
                     os.kill(pid, signal.SIGKILL)
             if self.nursery.alive:
                 os.kill(self.nursery.pid, signal.SIGCONT)
-            news = [self.wakeup, self.nursery.socket.fileno()] if self.nursery.alive else [self.wakeup]
-            select.select(news, [], [], 0.05)
+            select.select(self.sources, [], [], 0.05)
 
     def others(self) -> list[int]:
         """Return the processes that are to be gone, those not yet collected included.
@@ -153,8 +157,10 @@ class Worker:
         found = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if pid not in own]
         return [pid for pid in found if not (sessions and dead_child_of(pid, sessions))]
 
-    def attend(self, program: Program) -> None:
+    def attend(self, program: Program, handle: int) -> None:
         """Take in what has arrived while a program runs."""
+        if handle == self.stream.life:
+            raise Hangup
         self.stream.fill()
         self.sort(program)
 
@@ -298,7 +304,8 @@ class Worker:
 
     def serve(self) -> NoReturn:
         """Answer until the stream ends."""
-        self.stream.send({"id": 0, "python": sys.version.split()[0], "branches": self.branches is not None})
+        has = {"branches": self.branches is not None, "wire": self.stream.life is not None}
+        self.stream.send({"id": 0, "python": sys.version.split()[0], **has})
         while True:
             request, body = self.backlog.pop(0) if self.backlog else self.stream.wait()
             if request["op"] == "input":
@@ -329,5 +336,5 @@ def main(settings: str) -> None:
     worker = Worker(json.loads(settings))
     try:
         worker.serve()
-    except (Hangup, BrokenPipeError):
+    except (Hangup, BrokenPipeError, ConnectionResetError):
         os._exit(0)

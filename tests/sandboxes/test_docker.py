@@ -21,7 +21,6 @@ from pydantic import ValidationError
 from branchwise.core.errors import SandboxLost, SandboxStartFailed
 from branchwise.sandboxes import Docker, Service
 from branchwise.sandboxes.docker_engine import DockerEngine
-from branchwise.sandboxes.environment import WorkerEnvironment
 from branchwise.sandboxes.owner import LABEL, OWNER_LABEL, RUN_LABEL, Owner
 
 pytestmark = pytest.mark.docker
@@ -123,12 +122,8 @@ async def test_frozen_worker_is_given_up(engine: DockerEngine, tmp_path: Path, m
     monkeypatch.setattr("branchwise.sandboxes.workspace._GRACE_SECONDS", 1.0)
     supply = await SMALL.start("test-frozen", tmp_path)
     environment = await supply.open()
-    assert isinstance(environment, WorkerEnvironment)
-    assert environment._space is not None
-    inner = environment._space.guest.channel.transport._inner
-    client = docker.from_env()
-    os.kill(client.containers.get(inner.number).attrs["State"]["Pid"], signal.SIGSTOP)
-    client.close()
+    (container,) = containers(engine, "test-frozen")
+    os.kill(engine.api.inspect_container(container["Id"])["State"]["Pid"], signal.SIGSTOP)
     with pytest.raises(SandboxLost, match="no answer within"):
         await environment.exec(["true"], timeout_seconds=0.5)
     await environment.close()

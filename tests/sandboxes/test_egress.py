@@ -21,9 +21,10 @@ import pytest_asyncio
 
 from branchwise.core.errors import SandboxStartFailed
 from branchwise.sandboxes import Allow, Docker, Local
+from branchwise.sandboxes.door import Door, _home, reap_doors
 from branchwise.sandboxes.egress import Egress
 from branchwise.sandboxes.environment import WorkerEnvironment, WorkerSandboxes
-from branchwise.sandboxes.gate import Door, Gate, _home, reap_doors
+from branchwise.sandboxes.gate import Gate
 from branchwise.sandboxes.network import PROXY_PORT, Address, literal
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -361,23 +362,28 @@ async def test_refusals_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.docker
 async def test_no_door_is_left(tmp_path: Path, site: Site) -> None:
     """What the socket was handed over by is gone once it has been, and what dead processes left goes at the next start."""
-    before = {place.name for place in _home().iterdir()}
+
+    def of(pid: int) -> list[str]:
+        return [place.name for place in _home().iterdir() if f"_{pid}_" in place.name]
+
     supply = await Docker(**LIMITS, network=Allow("allowed.test")).start("test-door", tmp_path)
     environment = await supply.open()
     assert (
         await environment.exec("ls -A /run/branchwise; cat /proc/self/mounts | grep -c /run/branchwise")
     ).stdout == "1\n"
-    assert {place.name for place in _home().iterdir()} <= before
+    assert of(os.getpid()) == []
     await environment.close()
     await supply.aclose()
-    program = "from branchwise.sandboxes.gate import Door; import os; Door(); os.kill(os.getpid(), 9)"
+    program = "from branchwise.sandboxes.door import Door; import os; Door('gate'); os.kill(os.getpid(), 9)"
     killed = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
     await killed.wait()
-    assert len({place.name for place in _home().iterdir()} - before) == 1
-    living = Door()
+    assert len(of(killed.pid)) == 1
+    living = Door("gate")
     reap_doors()
-    assert len({place.name for place in _home().iterdir()} - before) == 1
+    assert of(killed.pid) == []
+    assert len(of(os.getpid())) == 1
     living.close()
+    assert of(os.getpid()) == []
 
 
 @pytest.mark.docker

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from branchwise.core.errors import OutputLimitExceeded, SandboxError, UsageError
 from branchwise.core.types import Python
 from branchwise.sandboxes import Allow, Unprotected
-from branchwise.sandboxes.gate import _home
+from branchwise.sandboxes.door import _home
 from branchwise.sandboxes.unprotected import HostSandboxes
 
 SPEC = Unprotected(

@@ -1,0 +1,110 @@
+"""Sockets of this process that one starting container can connect to, and nobody after it.
+
+They lie in a folder of their own, which is mounted into the container. The first program inside connects before any program
+of a guest exists; then the folder is removed, and with it every path to them.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import SandboxStartFailed
+from .owner import Owner
+
+DOOR_FOLDER = "/run/branchwise"
+"""Where a container sees the folder; empty once the door is closed."""
+
+
+class Door:
+    """A folder with listening Unix sockets that is mounted into one starting container; gone once they have been used.
+
+    Args:
+        names: of the sockets.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self._place = own_place()
+        self._listeners: dict[str, socket.socket] = {}
+        try:
+            self.folder = self._place / "in"
+            self.folder.mkdir()
+            # The worker's uid, whatever the engine maps it to, must get through; nobody else gets into what is around it.
+            self.folder.chmod(0o711)
+            for name in names:
+                self._listeners[name] = self._listen(name)
+        except BaseException:
+            self.close()
+            raise
+
+    def _listen(self, name: str) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX)
+        try:
+            handle = os.open(self.folder, os.O_PATH | os.O_CLOEXEC)
+            try:
+                listener.bind(f"/proc/self/fd/{handle}/{name}")  # paths of sockets must be short
+            finally:
+                os.close(handle)
+            (self.folder / name).chmod(0o666)
+            listener.listen(1)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+
+    @property
+    def mount(self) -> dict[str, Any]:
+        """What the engine is told, so that the container sees the folder."""
+        return {"Type": "bind", "Source": str(self.folder), "Target": DOOR_FOLDER, "ReadOnly": True}
+
+    def __getitem__(self, name: str) -> socket.socket:
+        """The listening socket of that name."""
+        return self._listeners[name]
+
+    def close(self) -> None:
+        """Remove the folder; who has connected stays connected. Idempotent."""
+        for listener in self._listeners.values():
+            listener.close()
+        shutil.rmtree(self._place, ignore_errors=True)
+
+
+def path_inside(name: str) -> str:
+    """Return the path by which a container reaches a socket."""
+    return f"{DOOR_FOLDER}/{name}"
+
+
+def _home() -> Path:
+    """Return the folder for what lives as long as a sandbox's start.
+
+    Raises:
+        SandboxStartFailed: somebody else has made it.
+    """
+    home = Path(tempfile.gettempdir()) / f"branchwise-sandboxes-{os.geteuid()}"
+    home.mkdir(mode=0o700, exist_ok=True)
+    status = home.lstat()
+    if status.st_uid != os.geteuid() or status.st_mode & 0o077 or home.is_symlink():
+        raise SandboxStartFailed(
+            f"{str(home)!r} belongs to somebody else or is open to others: remove it, or set TMPDIR to another folder"
+        )
+    return home
+
+
+def own_place() -> Path:
+    """Return a new folder for this process; once it is dead `reap_doors` removes it."""
+    place = _home() / f"{Owner.current()}:{secrets.token_hex(4)}".replace(":", "_")
+    place.mkdir(mode=0o700)
+    return place
+
+
+def reap_doors() -> None:
+    """Remove the doors that dead processes have left."""
+    observer = Owner.current()
+    for place in _home().iterdir():
+        owner = Owner.parse(":".join(place.name.split("_")[:4]))
+        if owner is not None and owner.is_dead(observer):
+            shutil.rmtree(place, ignore_errors=True)

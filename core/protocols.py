@@ -584,6 +584,15 @@ class Appraiser(Protocol):
 
 
 @runtime_checkable
+class Explains(Protocol):
+    """What a strategy may be beside: one that can say why it wants nothing more."""
+
+    def why_over(self, view: TreeView) -> str:
+        """Return the reason in words; empty where there is none but that all is done."""
+        ...
+
+
+@runtime_checkable
 class Selector(Protocol):
     """Chooses the answer among those of a finished search; `Agent(select=...)`. Pure, like a strategy.
 

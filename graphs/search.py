@@ -38,7 +38,7 @@ from ..core.events import (
     Work,
     WorkStarted,
 )
-from ..core.protocols import Appraisal, Appraiser, Selector, Strategy
+from ..core.protocols import Appraisal, Appraiser, Explains, Selector, Strategy
 from ..core.tree import Tree
 from ..core.types import Node, NodeId, StopReason, Verdict, WorkId
 
@@ -283,7 +283,8 @@ class Search:
             return "budget", f"the budget's {self._denied.limit} is spent"
         if self._failure is not None and len(self.tree) == 1:
             return "failed", f"no step succeeded; {self._last_failure()}"
-        return "exhausted", "nothing is left to expand"
+        why = self.strategy.why_over(self.tree) if isinstance(self.strategy, Explains) else ""
+        return "exhausted", why or "nothing is left to expand"
 
     def _last_failure(self) -> str:
         assert self._failure is not None

@@ -7,15 +7,21 @@ from .best_first import BestFirst
 from .best_of_n import BestOfN
 from .calibration import Calibration, expected_calibration_error, threshold_for
 from .common import BaseStrategy
+from .controller import Controller
 from .controllers import NoiseAware
+from .coverage import BetaCoverage, PowerCoverage, coverage, extrapolated, pass_at_k
 from .depth_first import TotDFS
+from .estimation import Interval
 from .lookahead import Lookahead
 from .mcts import PUCT, UCT
 from .named import parse_selector, parse_strategy
 from .particle_gibbs import ParticleGibbs
 from .particles import Particles
+from .rare import samples_needed, success_rate
 from .rebase import Rebase
+from .resampling import Resampling, ResamplingLimit, resampling_ceiling, verifier_rates
 from .rollover import Rollover
+from .saturation import Saturation, SaturationLaw, systematic_misfit
 from .selectors import Best, best_by_verdict
 from .soft_tree import SoftTree
 
@@ -27,23 +33,39 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "Best",
     "BestFirst",
     "BestOfN",
+    "BetaCoverage",
     "Calibration",
+    "Controller",
     "DVTS",
+    "Interval",
     "Lookahead",
     "NoiseAware",
     "PUCT",
     "ParticleGibbs",
     "Particles",
+    "PowerCoverage",
     "Rebase",
+    "Resampling",
+    "ResamplingLimit",
     "Rollover",
+    "Saturation",
+    "SaturationLaw",
     "SoftTree",
     "StepBestOfN",
     "TotBFS",
     "TotDFS",
     "UCT",
     "best_by_verdict",
+    "coverage",
     "expected_calibration_error",
+    "extrapolated",
     "parse_selector",
     "parse_strategy",
+    "pass_at_k",
+    "resampling_ceiling",
+    "samples_needed",
+    "success_rate",
+    "systematic_misfit",
     "threshold_for",
+    "verifier_rates",
 ]

@@ -8,7 +8,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ..core.errors import UsageError
-from ..core.protocols import Selector
+from ..core.protocols import Selector, Strategy
 from .a_star import AStar
 from .ab_mcts import ABMCTS
 from .beam import DVTS, Beam, StepBestOfN, TotBFS
@@ -22,7 +22,9 @@ from .mcts import PUCT, UCT
 from .particle_gibbs import ParticleGibbs
 from .particles import Particles
 from .rebase import Rebase
+from .resampling import Resampling
 from .rollover import Rollover
+from .saturation import Saturation
 from .selectors import Best
 from .soft_tree import SoftTree
 
@@ -50,31 +52,45 @@ STRATEGIES: dict[str, type[BaseStrategy]] = {
 }
 
 
+CONTROLLERS: dict[str, type[Any]] = {controller.name: controller for controller in (NoiseAware, Saturation, Resampling)}
+"""Strategies around another one, their `inner`."""
+
 SELECTORS: dict[str, type[Selector]] = {selector.name: selector for selector in (Best,)}
 """Dataclasses all."""
 
 
-def parse_strategy(text: str) -> BaseStrategy | NoiseAware:
+def parse_strategy(text: str) -> Strategy:
     """Return the strategy that `name` or `name:option=value,...` describes; `none` is one trajectory.
 
-    `noise-aware:` before another strategy runs it with verifiers that err.
+    A controller stands before the strategy that it is around, its options before that: `saturation:best-of-n:n=64`,
+    `saturation:epsilon=0.02:noise-aware:best-first:width=4`.
 
     Raises:
         UsageError: unknown name or option, or a value that does not fit.
     """
-    name, _, options = text.partition(":")
+    name, _, rest = text.partition(":")
     if name == "none":
         return BestOfN(n=1)
-    if name == NoiseAware.name:
-        inner = parse_strategy(options or BestFirst.name)
-        if isinstance(inner, NoiseAware):
-            raise UsageError(f"{text!r} names {name!r} twice; once does it")
-        return NoiseAware(inner)
+    if name in CONTROLLERS:
+        return _around(CONTROLLERS[name], rest)
     if name not in STRATEGIES:
-        raise UsageError(
-            f"no strategy is called {name!r}; there are: none, {', '.join([*STRATEGIES, NoiseAware.name])}"
-        )
-    return STRATEGIES[name](**_options(f"strategy {name!r}", STRATEGIES[name], options))
+        raise UsageError(f"no strategy is called {name!r}; there are: none, {', '.join([*STRATEGIES, *CONTROLLERS])}")
+    return STRATEGIES[name](**_options(f"strategy {name!r}", STRATEGIES[name], rest))
+
+
+def _around(kind: type[Any], text: str) -> Strategy:
+    """Return a controller around the strategy that `text` ends with, by default around its usual one."""
+    head, _, tail = text.partition(":")
+    options, inside = (head, tail) if "=" in head else ("", text)
+    values = _options(f"controller {kind.name!r}", kind, options)
+    if inside:
+        values["inner"] = parse_strategy(inside)
+        if isinstance(values["inner"], kind):
+            raise UsageError(f"{text!r} names {kind.name!r} twice; once does it")
+        if kind is NoiseAware and not isinstance(values["inner"], BaseStrategy):
+            raise UsageError(f"{kind.name!r} stands directly before a strategy; put {inside!r} the other way round")
+    controller: Strategy = kind(**values)
+    return controller
 
 
 def parse_selector(text: str) -> Selector:
@@ -92,7 +108,7 @@ def parse_selector(text: str) -> Selector:
 def _options(owner: str, kind: type[Any], text: str) -> dict[str, Any]:
     """Return the options in `text` as the arguments of `kind`, a dataclass."""
     hints = get_type_hints(kind)
-    known = {f.name: hints[f.name] for f in fields(kind) if f.init and f.name != "seed"}
+    known = {f.name: hints[f.name] for f in fields(kind) if f.init and f.name not in {"seed", "inner"}}
     values: dict[str, Any] = {}
     for option in filter(None, text.split(",")):
         key, equals, value = option.partition("=")
@@ -103,13 +119,13 @@ def _options(owner: str, kind: type[Any], text: str) -> dict[str, Any]:
     return values
 
 
-def recorded_strategy(text: str) -> BaseStrategy | NoiseAware | None:
+def recorded_strategy(text: str) -> Strategy | None:
     """Return the strategy whose `repr` a run has recorded, None where it is none of the built-in ones."""
     try:
         rebuilt = _rebuilt(ast.parse(text, mode="eval").body)
     except (SyntaxError, ValueError, TypeError, KeyError):
         return None
-    return rebuilt if isinstance(rebuilt, BaseStrategy | NoiseAware) else None
+    return rebuilt if type(rebuilt) in (*STRATEGIES.values(), *CONTROLLERS.values()) else None
 
 
 def recorded_selector(text: str) -> Selector | None:
@@ -126,7 +142,8 @@ def _rebuilt(node: ast.expr) -> Any:
         return ast.literal_eval(node)
     if not isinstance(node.func, ast.Name) or node.args:
         raise ValueError(ast.unparse(node))
-    kinds = {kind.__name__: kind for kind in (*STRATEGIES.values(), NoiseAware, *SELECTORS.values())}
+    named = (*STRATEGIES.values(), *CONTROLLERS.values(), *SELECTORS.values())
+    kinds: dict[str, type[Any]] = {kind.__name__: kind for kind in named}
     return kinds[node.func.id](**{str(keyword.arg): _rebuilt(keyword.value) for keyword in node.keywords})
 
 

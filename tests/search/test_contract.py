@@ -41,7 +41,9 @@ from branchwise.search import (
     ParticleGibbs,
     Particles,
     Rebase,
+    Resampling,
     Rollover,
+    Saturation,
     SoftTree,
     StepBestOfN,
     TotDFS,
@@ -73,6 +75,8 @@ STRATEGIES: dict[str, Callable[[], Strategy]] = {
     "particle gibbs, tempered": lambda: ParticleGibbs(
         particles=2, sweeps=3, groups=3, cooling=0.5, threshold=1.0, output="draw", depth=3
     ),
+    "saturation": lambda: Saturation(BestOfN(n=6, depth=2), epsilon=0.2, least=2),
+    "resampling": lambda: Resampling(BestOfN(n=6, depth=2), fpr=0.3),
     "soft tree": lambda: SoftTree(depth=4),
     "soft tree, best of few": lambda: SoftTree(width=2.0, growth=0.0, goal="best", depth=3),
     "rollover": lambda: Rollover(quota=3, ahead=3, depth=4),

@@ -17,9 +17,11 @@ from branchwise.search import (
     BestFirst,
     BestOfN,
     Lookahead,
+    NoiseAware,
     Particles,
     Rebase,
     Rollover,
+    Saturation,
     SoftTree,
     StepBestOfN,
     TotBFS,
@@ -27,7 +29,7 @@ from branchwise.search import (
     parse_selector,
     parse_strategy,
 )
-from branchwise.search.named import SELECTORS, STRATEGIES, recorded_selector, recorded_strategy
+from branchwise.search.named import CONTROLLERS, SELECTORS, STRATEGIES, recorded_selector, recorded_strategy
 
 
 @pytest.mark.parametrize(
@@ -81,11 +83,29 @@ def test_wrong_names(text: str, says: str) -> None:
         parse_strategy(text)
 
 
-@pytest.mark.parametrize("name", [*STRATEGIES, "noise-aware", "noise-aware:puct:width=3", "a-star:cost=sum"])
+@pytest.mark.parametrize(
+    "name",
+    [*STRATEGIES, *CONTROLLERS, "noise-aware:puct:width=3", "a-star:cost=sum", "saturation:least=3:best-of-n:n=9"],
+)
 def test_recorded_strategies_are_read_back(name: str) -> None:
     """What a run has recorded of its strategy makes an equal one, so that `resume` needs no `--search`."""
     strategy = parse_strategy(name).fresh(7)
     assert recorded_strategy(repr(strategy)) == strategy
+
+
+def test_controllers_stand_before_what_they_are_around() -> None:
+    """Their options come first; one may be around another, once each."""
+    inner = NoiseAware(BestFirst(width=4))
+    assert parse_strategy("saturation:epsilon=0.02:noise-aware:best-first:width=4") == Saturation(inner, epsilon=0.02)
+    assert parse_strategy("noise-aware:certainty=2:best-first:width=4") == NoiseAware(BestFirst(width=4), certainty=2.0)
+    assert parse_strategy("saturation:least=3") == Saturation(least=3)
+    for text, says in (
+        ("saturation:saturation:best-of-n", "twice"),
+        ("saturation:n=3:best-of-n", "controller 'saturation' has no option 'n=3'"),
+        ("noise-aware:saturation:best-of-n", "directly before a strategy"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            parse_strategy(text)
 
 
 @pytest.mark.parametrize(

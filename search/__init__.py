@@ -2,6 +2,7 @@
 
 from .a_star import AStar
 from .ab_mcts import ABMCTS
+from .bayes_risk import MinimumBayesRisk
 from .beam import DVTS, Beam, StepBestOfN, TotBFS
 from .best_first import BestFirst
 from .best_of_n import BestOfN
@@ -12,18 +13,27 @@ from .controllers import NoiseAware
 from .coverage import BetaCoverage, PowerCoverage, coverage, extrapolated, pass_at_k
 from .depth_first import TotDFS
 from .estimation import Interval
+from .first_finish import FirstFinish, ShortMajority
+from .hedged import Hedged
+from .lengths import Shortness
 from .lookahead import Lookahead
+from .majority import BestOfMajority, MajoritySampling
 from .mcts import PUCT, UCT
+from .multi_temperature import MultiTemperature
 from .named import parse_selector, parse_strategy
 from .particle_gibbs import ParticleGibbs
 from .particles import Particles
+from .perplexity import PerplexityConsistency
 from .rare import samples_needed, success_rate
 from .rebase import Rebase
 from .resampling import Resampling, ResamplingLimit, resampling_ceiling, verifier_rates
 from .rollover import Rollover
+from .sampled import SelfConsistency
 from .saturation import Saturation, SaturationLaw, systematic_misfit
 from .selectors import Best, best_by_verdict
+from .self_refine import SelfRefine
 from .soft_tree import SoftTree
+from .voting import Vote
 
 __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "ABMCTS",
@@ -32,17 +42,24 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "Beam",
     "Best",
     "BestFirst",
+    "BestOfMajority",
     "BestOfN",
     "BetaCoverage",
     "Calibration",
     "Controller",
     "DVTS",
+    "FirstFinish",
+    "Hedged",
     "Interval",
     "Lookahead",
+    "MajoritySampling",
+    "MinimumBayesRisk",
+    "MultiTemperature",
     "NoiseAware",
     "PUCT",
     "ParticleGibbs",
     "Particles",
+    "PerplexityConsistency",
     "PowerCoverage",
     "Rebase",
     "Resampling",
@@ -50,11 +67,16 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "Rollover",
     "Saturation",
     "SaturationLaw",
+    "SelfConsistency",
+    "SelfRefine",
+    "ShortMajority",
+    "Shortness",
     "SoftTree",
     "StepBestOfN",
     "TotBFS",
     "TotDFS",
     "UCT",
+    "Vote",
     "best_by_verdict",
     "coverage",
     "expected_calibration_error",

@@ -4,35 +4,51 @@ from __future__ import annotations
 
 import ast
 from dataclasses import fields
-from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..core.errors import UsageError
 from ..core.protocols import Selector, Strategy
 from .a_star import AStar
 from .ab_mcts import ABMCTS
+from .bayes_risk import MinimumBayesRisk
 from .beam import DVTS, Beam, StepBestOfN, TotBFS
 from .best_first import BestFirst
 from .best_of_n import BestOfN
 from .common import BaseStrategy, one_of
 from .controllers import NoiseAware
 from .depth_first import TotDFS
+from .first_finish import FirstFinish, ShortMajority
+from .hedged import Hedged
 from .lookahead import Lookahead
+from .majority import BestOfMajority, MajoritySampling
 from .mcts import PUCT, UCT
+from .multi_temperature import MultiTemperature
 from .particle_gibbs import ParticleGibbs
 from .particles import Particles
+from .perplexity import PerplexityConsistency
 from .rebase import Rebase
 from .resampling import Resampling
 from .rollover import Rollover
+from .sampled import SelfConsistency
 from .saturation import Saturation
 from .selectors import Best
+from .self_refine import SelfRefine
 from .soft_tree import SoftTree
+from .voting import Vote
 
 STRATEGIES: dict[str, type[BaseStrategy]] = {
     strategy.name: strategy
     for strategy in (
         BestFirst,
         BestOfN,
+        SelfRefine,
+        SelfConsistency,
+        MultiTemperature,
+        MajoritySampling,
+        Hedged,
+        ShortMajority,
+        FirstFinish,
         Beam,
         StepBestOfN,
         DVTS,
@@ -55,7 +71,9 @@ STRATEGIES: dict[str, type[BaseStrategy]] = {
 CONTROLLERS: dict[str, type[Any]] = {controller.name: controller for controller in (NoiseAware, Saturation, Resampling)}
 """Strategies around another one, their `inner`."""
 
-SELECTORS: dict[str, type[Selector]] = {selector.name: selector for selector in (Best,)}
+SELECTORS: dict[str, type[Selector]] = {
+    selector.name: selector for selector in (Best, BestOfMajority, MinimumBayesRisk, PerplexityConsistency, Vote)
+}
 """Dataclasses all."""
 
 
@@ -148,8 +166,12 @@ def _rebuilt(node: ast.expr) -> Any:
 
 
 def _value(kind: Any, key: str, text: str) -> Any:
-    if get_origin(kind) is UnionType:  # an option that may be left out
-        kind = next(one for one in get_args(kind) if one is not NoneType)
+    kinds = get_args(kind) if get_origin(kind) in (UnionType, Union) else (kind,)
+    # An option may be left out (None), and may be something that text cannot say, such as a function.
+    named = [one for one in kinds if one in (bool, int, float, str) or get_origin(one) is Literal]
+    if not named:
+        raise UsageError(f"{key} cannot be given by name; write the strategy in Python")
+    kind = named[0]
     if get_origin(kind) is Literal:
         one_of(key, text, get_args(kind))
         return text

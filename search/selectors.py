@@ -2,39 +2,81 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
+from ..core.errors import UsageError
 from ..core.protocols import Appraisal
 from ..core.tree import TreeView
 from ..core.types import ROOT, Node, NodeId
 
+Aggregate = Literal["last", "min", "product", "mean"]
+"""What a prefix is worth by the values of its steps: that of the last one, the least, their product, their mean."""
+
 
 @dataclass(frozen=True)
 class Best:
-    """Choose the node whose verdicts are best (`best_by_verdict`), which is what most strategies do by themselves."""
+    """Choose the node whose verdicts are best (`best_by_verdict`), which is what most strategies do by themselves.
+
+    Args:
+        aggregate: what a trajectory is worth by the values of its judged steps.
+
+    Raises:
+        UsageError: there is no such `aggregate`.
+    """
 
     name: ClassVar[str] = "best"
+    aggregate: Aggregate = "last"
+
+    def __post_init__(self) -> None:
+        if self.aggregate not in get_args(Aggregate):
+            raise UsageError(
+                f"aggregate={self.aggregate!r} is unknown; it must be one of {', '.join(get_args(Aggregate))}"
+            )
 
     def choose(self, view: TreeView) -> Appraisal:
         """Return the best node by its verdicts."""
-        return Appraisal(best_by_verdict(view))
+        if self.aggregate == "last":
+            return Appraisal(best_by_verdict(view))
+        whole = any(node.answer is not None for node in view)
+        return Appraisal(best_by_verdict(view, lambda node: self._worth(node, view, whole=whole)))
+
+    def _worth(self, node: NodeId, view: TreeView, *, whole: bool) -> float | None:
+        """A trajectory's value; where there are whole ones, prefixes have none."""
+        if whole and view[node].answer is None:
+            return None
+        values = [value for step in view.path(node) if step.id != ROOT and (value := view.value(step.id)) is not None]
+        if not values:
+            return None
+        match self.aggregate:
+            case "min":
+                return min(values)
+            case "product":
+                return math.prod(values)
+            case _:
+                return math.fsum(values) / len(values)
 
 
-def best_by_verdict(view: TreeView) -> NodeId | None:
+def best_by_verdict(view: TreeView, worth: Callable[[NodeId], float | None] | None = None) -> NodeId | None:
     """Return the node whose verdicts are best: accepted first, then by value, then finished ones, then the shallower.
 
     Nodes that nobody judged count only where they carry an answer, below every judged one. Those in the middle of a turn do
     not count.
+
+    Args:
+        view: the tree.
+        worth: a node's value; its mean verdict unless given.
 
     Returns:
         None where no node was judged and none has an answer.
     """
     best: tuple[tuple[bool, float, bool, int, int], NodeId] | None = None
     for node in view:
-        if node.id == ROOT or view.status(node.id) == "pruned" or not _eligible(view, node):
+        if node.id == ROOT or not eligible(view, node):
             continue
-        value = view.value(node.id)
+        value = view.value(node.id) if worth is None else worth(node.id)
         rank = (
             view.passed(node.id),
             -1.0 if value is None else value,
@@ -47,6 +89,9 @@ def best_by_verdict(view: TreeView) -> NodeId | None:
     return None if best is None else best[1]
 
 
-def _eligible(view: TreeView, node: Node) -> bool:
+def eligible(view: TreeView, node: Node) -> bool:
+    """Whether a node may be chosen: answered or judged, neither closed nor in the middle of a turn."""
+    if view.status(node.id) == "pruned":
+        return False
     unfinished = node.step is not None and node.step.kind == "partial"
     return node.answer is not None or (bool(view.verdicts(node.id)) and not unfinished)

@@ -16,16 +16,24 @@ from branchwise.search import (
     Best,
     BestFirst,
     BestOfN,
+    FirstFinish,
+    Hedged,
     Lookahead,
+    MajoritySampling,
+    MultiTemperature,
     NoiseAware,
     Particles,
     Rebase,
     Rollover,
     Saturation,
+    SelfConsistency,
+    SelfRefine,
+    ShortMajority,
     SoftTree,
     StepBestOfN,
     TotBFS,
     TotDFS,
+    Vote,
     parse_selector,
     parse_strategy,
 )
@@ -36,6 +44,13 @@ from branchwise.search.named import CONTROLLERS, SELECTORS, STRATEGIES, recorded
     ("text", "strategy"),
     [
         ("none", BestOfN(n=1)),
+        ("self-consistency:n=4,same=number,weight=scaled", SelfConsistency(4, "number", "scaled")),
+        ("first-finish:n=8", FirstFinish(8)),
+        ("short-majority:n=5,m=2", ShortMajority(5, m=2)),
+        ("hedged:similarity=words", Hedged(similarity="words")),
+        ("multi-temperature:step=0.2,cross=winners", MultiTemperature(step=0.2, cross="winners")),
+        ("best-of-majority:n=64,members=3", MajoritySampling(64, members=3)),
+        ("self-refine:criticise=false", SelfRefine(criticise=False)),
         ("best-of-n", BestOfN()),
         ("best-of-n:n=3", BestOfN(n=3)),
         ("best-first:width=2,depth=5", BestFirst(width=2, depth=5)),
@@ -71,6 +86,7 @@ def test_strategies_by_name(text: str, strategy: BaseStrategy) -> None:
         ("best-first:width", "width="),
         ("best-first:width=two", "width='two'"),
         ("best-first:width=0", "width"),
+        ("first-finish:evidence=good", "evidence cannot be given by name"),
         ("best-first:deduplicate=maybe", "deduplicate"),
         ("best-first:seed=3", "width="),
         ("beam:aggregate=median", "last, min, product, mean"),
@@ -119,11 +135,12 @@ def test_other_records_are_nobody_s(text: str) -> None:
 def test_selectors_have_names_too() -> None:
     """Parsed from the command line, and read back from a run's record."""
     assert parse_selector("best") == Best()
+    assert parse_selector("vote:same=number,tie=shortest") == Vote("number", tie="shortest")
     for kind in SELECTORS.values():
         assert recorded_selector(repr(kind())) == kind()
     assert recorded_selector("Rarest()") is None
     assert recorded_selector("None") is None
     with pytest.raises(UsageError, match="no selector is called 'worst'; there are: best"):
         parse_selector("worst")
-    with pytest.raises(UsageError, match="selector 'best' has no option 'x=1'; it takes none"):
+    with pytest.raises(UsageError, match="selector 'best' has no option 'x=1'; it takes aggregate="):
         parse_selector("best:x=1")

@@ -1,0 +1,177 @@
+"""The first trajectories to finish win, and the others are stopped: for models whose short trajectories are the right ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from ..core.events import Cancel, Event, Expand, Expanded, Score, Work
+from ..core.protocols import Appraisal
+from ..core.tree import TreeView
+from ..core.types import Node, NodeId, WorkId
+from .common import within
+from .equivalence import grouped, is_answer
+from .lengths import Shortness
+from .sampled import Sampled
+from .selectors import best_by_verdict
+from .voting import Vote
+
+ENOUGH = "enough trajectories have finished"
+
+
+@dataclass
+class FirstFinish(Sampled):
+    """Run `n` trajectories side by side, take the first that finishes with an answer, and stop the others at once.
+
+    Agarwal et al. (2025), First finish search. A trajectory that gives no answer that could be compared, or is cut off, has
+    not finished. Harmful where wrong trajectories are shorter: give `evidence` from known tasks, which refuses that and
+    then also says how often the first one was right. If none finishes, the one is chosen whose text was cut off at what
+    most others were about to say, and the result says so.
+
+    Args:
+        n: number of trajectories, >= 1; all of them run at once where there are as many slots.
+        same: what counts as an answer (`search.equivalence`).
+        evidence: how rightness went with length on known tasks (`Shortness.of`).
+        depth: longest trajectory in steps, >= 1.
+        repeats: a trajectory that takes the same action so many times in a row goes in circles and is over, >= 2.
+
+    Raises:
+        UsageError: an option is out of range, or the evidence speaks against it.
+    """
+
+    name: ClassVar[str] = "first-finish"
+    evidence: Shortness | None = None
+    _finished: list[NodeId] = field(default_factory=list[NodeId], init=False, repr=False)
+    """Those that count, in the order in which they finished."""
+    _flying: dict[WorkId, NodeId] = field(default_factory=dict[WorkId, NodeId], init=False, repr=False)
+    """Expansions in flight."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.evidence is not None:
+            self.evidence.require(self.name)
+
+    @property
+    def wanted(self) -> int:
+        """How many must finish."""
+        return 1
+
+    @property
+    def _done(self) -> bool:
+        return len(self._finished) >= self.wanted
+
+    # --- what to do next ---
+
+    def ask(self, view: TreeView, slots: int) -> Sequence[Work]:
+        """Once enough have finished: judge those, stop everything else."""
+        work = super().ask(view, slots)
+        if not self._done:
+            return work
+        kept = {node.id for finished in self._finished for node in view.path(finished)}
+        due: list[Work] = [item for item in work if isinstance(item, Score) and item.node in kept]
+        due += [Cancel(WorkId(0), node, target, ENOUGH) for target, node in self._flying.items()]
+        return [_numbered(item, WorkId(view.next_work + i)) for i, item in enumerate(due)]
+
+    # --- what happened ---
+
+    def _tell(self, event: Event, view: TreeView) -> None:
+        if isinstance(event, Expanded):
+            self._flying.pop(event.work, None)
+            if not self._done and is_answer(event.node.answer, self.same):
+                self._finished.append(event.node.id)
+        super()._tell(event, view)
+
+    def started(self, work: Work, view: TreeView) -> None:
+        """Remember what flies; what was told to stop is told so once."""
+        if isinstance(work, Expand):
+            self._flying[work.id] = work.node
+        elif isinstance(work, Cancel):
+            self._flying.pop(work.target, None)
+        super().started(work, view)
+
+    def undone(self, work: WorkId, node: NodeId, view: TreeView) -> None:
+        """What failed is tried again, what was stopped is not: nothing is expanded any more then."""
+        self._flying.pop(work, None)
+        super().undone(work, node, view)
+
+    # --- choosing ---
+
+    def choice(self, view: TreeView) -> Appraisal:
+        """Return the first to finish."""
+        if not self._finished:
+            return self._cut_off(view)
+        if self.evidence is None:
+            return Appraisal(self._finished[0], source=f"the first of {self.n} to finish")
+        right = self.evidence.first_of(self.n)
+        return Appraisal(
+            self._finished[0],
+            right,
+            f"how often the first of {self.n} was right on {len(self.evidence.orders)} known tasks",
+        )
+
+    def _cut_off(self, view: TreeView) -> Appraisal:
+        """Choose among trajectories of which none finished: by verdicts, else by what their texts agree on."""
+        best = best_by_verdict(view)
+        if best is not None:
+            return Appraisal(best)
+        cut = [node for node in view if node.step is not None and node.step.kind in ("invalid", "thought", "partial")]
+        cut = sorted((node for node in cut if not view.children(node.id)), key=lambda node: node.id)
+        groups = grouped([_said(node) for node in cut], self.same)
+        if not groups:
+            return Appraisal(None, source="no trajectory finished, and none was about to give an answer")
+        most = max(groups, key=lambda group: (len(group), -group[0]))
+        share = len(most) / len(cut)
+        return Appraisal(
+            cut[most[0]].id, share, "no trajectory finished: the share of those cut off at the same answer"
+        )
+
+
+@dataclass
+class ShortMajority(FirstFinish):
+    """Run `n` trajectories side by side, stop once `m` have finished, and take the answer that most of these gave: short-m@k.
+
+    Hassid et al. (2025), Don't overthink it. Of equally frequent answers that of the shortest trajectory wins. Differs: a
+    trajectory has finished when it gave its answer, not when it ended its thinking. `m=1` is `FirstFinish`. If fewer finish,
+    those vote.
+
+    Args:
+        n: number of trajectories, >= m; the k of short-m@k.
+        m: how many are to finish, >= 1.
+        same: when answers are the same.
+        evidence: how rightness went with length on known tasks (`Shortness.of`); refused where wrong is shorter.
+        depth: longest trajectory in steps, >= 1.
+        repeats: a trajectory that takes the same action so many times in a row goes in circles and is over, >= 2.
+    """
+
+    name: ClassVar[str] = "short-majority"
+    m: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        within("m", self.m, 1, self.n)
+
+    @property
+    def wanted(self) -> int:
+        """The `m` of short-m@k."""
+        return self.m
+
+    def choice(self, view: TreeView) -> Appraisal:
+        """Return the answer with most votes among those that finished first."""
+        if not self._finished:
+            return self._cut_off(view)
+        return Vote(self.same, tie="shortest").among([view[node] for node in self._finished], view)
+
+
+def _said(node: Node) -> str | None:
+    return None if node.step is None else node.step.text
+
+
+def _numbered(work: Work, number: WorkId) -> Work:
+    match work:
+        case Cancel(_, node, target, reason):
+            return Cancel(number, node, target, reason)
+        case Score(_, node, verifiers):
+            return Score(number, node, verifiers)
+        case _:
+            return work

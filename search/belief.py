@@ -41,7 +41,7 @@ class Landscape:
 
     def plausibility(self) -> float:
         """Return the logarithm of the prior density: weakly for steps near .07 and against errors that persist."""
-        return -0.5 * (math.log(self.step_spread / 0.07) / 0.7) ** 2 - self.persistent / 0.03
+        return -0.5 * (math.log(self.step_spread / 0.07) / 0.5) ** 2 - self.persistent / 0.08
 
 
 @dataclass

@@ -16,7 +16,9 @@ from .belief import Belief
 from .best_first import BestFirst
 from .calibration import Calibration
 from .common import MAX_FAILURES, BaseStrategy, within
+from .contenders import Contenders, probability_right
 from .corrected import Corrected
+from .selectors import eligible
 
 PROBES = 2
 """Repeated verdicts by which a search learns at its beginning whether its verifiers are noisy at all."""
@@ -27,6 +29,12 @@ MOST_REPETITIONS = 8
 CLAIM = 0.1
 """What a verifier accepted is looked at again at once where it is right with at least this probability."""
 
+DOUBT = 0.2
+"""A node that is right with at least this probability is looked at again at once, until that is clear."""
+
+WORTH_CHOOSING = 0.05
+"""Where no node is right with at least this probability, the one that is believed to be worth most is chosen."""
+
 WORTHWHILE = 0.97
 """A further verdict must shrink a node's spread to this share, or it is not asked for."""
 
@@ -35,11 +43,13 @@ WORTHWHILE = 0.97
 class NoiseAware:
     """Run another strategy with verifiers that err: every strategy, for every kind of verifier.
 
-    The strategy sees what nodes are believed to be worth (`search.belief`) instead of mean verdicts. When it wants to
-    expand a node whose worth is not known well enough, the verifier is asked about that node again first: a node must be
-    known about as well as one step can change it. The last part of the budget goes to second looks at the nodes that may
-    be the best (an upper-confidence rule: Audibert et al. 2010, Best arm identification). The one that is chosen is the
-    best believed, not the best scored, which is how the winner's curse is avoided.
+    The strategy sees what nodes are believed to be worth (`search.belief`) instead of mean verdicts. Calls go to second
+    looks in three places. A node that may well be right is looked at until that is clear: it ends the search, or was not
+    worth going on from. When the strategy wants to expand a node whose worth is not known well enough, the verifier is asked
+    about that node first: a node must be known about as well as one step can change it. And the last part of the budget goes
+    to the two nodes that are right most probably, the less known of them first (after the top-two rules of best-arm
+    identification: Russo 2016, Simple Bayesian algorithms). The one that is chosen is right most probably by all that was
+    heard, not scored best, which is how the winner's curse is avoided.
 
     Verifiers that execute (`Tests`, `InputOutput` ...), and those that were found to repeat themselves, are never asked
     twice; with these alone the search is the inner strategy's.
@@ -63,10 +73,11 @@ class NoiseAware:
     calibration: Calibration | None = None
     certainty: float = 1.0
     optimism: float = 0.5
-    reserve: float = 0.2
+    reserve: float = 0.1
     _belief: Belief = field(default_factory=Belief, init=False, repr=False)
     _again: dict[WorkId, NodeId] = field(default_factory=dict[WorkId, NodeId], init=False, repr=False)
     """Second looks in flight."""
+    _contenders: Contenders = field(init=False, repr=False)
     _claimed: dict[NodeId, None] = field(default_factory=dict[NodeId, None], init=False, repr=False)
     """Nodes that a verifier accepted when it was asked last, which did not end the search."""
     _looks: int = field(default=0, init=False, repr=False)
@@ -79,6 +90,7 @@ class NoiseAware:
         within("certainty", self.certainty, 0.01)
         within("optimism", self.optimism, 0.0)
         within("reserve", self.reserve, 0.0, 0.99)
+        self._contenders = Contenders(self.right)
 
     @property
     def speculative(self) -> bool:
@@ -105,14 +117,25 @@ class NoiseAware:
         return [replace(work, id=WorkId(view.next_work + number)) for number, work in enumerate(works)]
 
     def _claims(self, view: TreeView, slots: int) -> Sequence[Work]:
-        """Return looks at nodes that a verifier accepted and that may be right: nothing is worth more than to know."""
+        """Return looks at nodes that may be right, those that a verifier accepted before all: nothing is worth more to know."""
         flying = set(self._again.values())
-        doubtful = (
-            node
-            for node in self._claimed
-            if node not in flying and self.probability(node) >= CLAIM and self._askable(node, view)
-        )
-        return [self._look(node) for node in islice(doubtful, slots)]
+        doubtful = dict.fromkeys([*self._accepted(), *self._doubtful(view)])
+        return [
+            self._look(node)
+            for node in islice((n for n in doubtful if n not in flying and self._askable(n, view)), slots)
+        ]
+
+    def _accepted(self) -> Iterator[NodeId]:
+        return (node for node in self._claimed if self._probability(node) >= CLAIM)
+
+    def _doubtful(self, view: TreeView) -> Iterator[NodeId]:
+        """Yield the nodes of which it is not clear whether they are right, unless it is of one that it is."""
+        for node in self._contenders:
+            probability = self._probability(node)
+            if not DOUBT <= probability < self.accept:
+                return
+            if eligible(view, view[node]):
+                yield node
 
     def _gated(self, expansions: Sequence[Expand], view: TreeView, slots: int) -> list[Work]:
         """Let those expansions through whose nodes are known well enough; look again at the others."""
@@ -132,8 +155,7 @@ class NoiseAware:
         """How many further verdicts a node needs before it may be expanded."""
         if not self._askable(node, view):
             return 0
-        probes = PROBES - max(judge.repetitions for judge in self._belief.judges.values())
-        if probes > 0:
+        if (probes := self._probes_due()) > 0:
             return probes
         _, spread = self._belief.posterior(node)
         enough = self.certainty * self._belief.landscape.step_spread
@@ -141,6 +163,10 @@ class NoiseAware:
             return 0
         _, factor = self._belief.repetition(node) or ("", 1.0)
         return min(MOST_REPETITIONS, max(1, math.ceil(math.log(enough / spread) / math.log(factor))))
+
+    def _probes_due(self) -> int:
+        """How many repeated verdicts it takes until it is known at all how noisy verifiers are."""
+        return max(0, PROBES - max(judge.repetitions for judge in self._belief.judges.values()))
 
     def _askable(self, node: NodeId, view: TreeView) -> bool:
         """Whether a further verdict on the node can be had and tells anything."""
@@ -160,7 +186,7 @@ class NoiseAware:
         if not noise or not self._ending(view, noise, idle=idle):
             return []
         flying = set(self._again.values())
-        return [self._look(node) for node in self._contenders(view) if node not in flying][:slots]
+        return [self._look(node) for node in self._rivals(view) if node not in flying][:slots]
 
     def _ending(self, view: TreeView, noise: float, *, idle: bool) -> bool:
         if view.share_left is not None:
@@ -169,19 +195,28 @@ class NoiseAware:
                 return True
         return idle and self._looks < 2 * len(view) and all(isinstance(w, Score) for w in view.in_flight.values())
 
-    def _contenders(self, view: TreeView) -> Iterator[NodeId]:
-        """Yield nodes that may well be better than the best believed one, and that one, the likeliest first."""
+    def _rivals(self, view: TreeView) -> list[NodeId]:
+        """Return the nodes among which to choose, the one first about which to hear more."""
+        likeliest = [n for n in self._contenders if eligible(view, view[n]) and self._askable(n, view)]
+        if likeliest:
+            two = sorted(likeliest[:2], key=lambda node: -self._belief.posterior(node)[1])
+            return two + likeliest[2:]
+        return self._promising(view)
+
+    def _promising(self, view: TreeView) -> list[NodeId]:
+        """Return the nodes that may well be better than the best believed one, and that one; none where that is clear."""
         best = self._best(view)
         if best is None:
-            return
+            return []
         mean, spread = self._belief.posterior(best.id)
         rivals: list[tuple[float, NodeId]] = []
         for node in self._candidates(view):
             m, s = self._belief.posterior(node.id)
             if m + 2 * s > mean and self._askable(node.id, view):
                 rivals.append((-(m + s), node.id))
-        if rivals and not (len(rivals) == 1 and rivals[0][1] == best.id and spread < 0.01):
-            yield from (node for _, node in sorted(rivals))
+        if len(rivals) == 1 and rivals[0][1] == best.id and spread < 0.01:
+            return []
+        return [node for _, node in sorted(rivals)]
 
     # --- being told ---
 
@@ -191,7 +226,7 @@ class NoiseAware:
         for event in events:
             moved: list[NodeId] = []
             match event:
-                case WorkStarted(Score(work, node, verifiers)) if verifiers:
+                case WorkStarted(Score(work, node, verifiers, among=())) if verifiers:
                     self._again[work] = node
                     self._looks += 1
                     continue
@@ -200,7 +235,7 @@ class NoiseAware:
                 case Judged(_, node, verdicts) if verdicts:
                     if node == ROOT and ROOT not in self._belief:
                         self._belief.grow(ROOT, None)
-                    moved = self._belief.observe(node, verdicts)
+                    moved = self._belief.observe(node, [verdict for verdict in verdicts if verdict.ranking is None])
                     self._claim(node, view)
                 case _:
                     pass
@@ -208,6 +243,7 @@ class NoiseAware:
                 del self._again[event.work]
             else:
                 self.inner.tell((event,), seen)
+            self._contenders.update(moved, self._belief)
             for node in moved:
                 self.inner.revalued(node, seen)
 
@@ -221,42 +257,61 @@ class NoiseAware:
     # --- choosing ---
 
     def _candidates(self, view: TreeView) -> Iterator[Node]:
-        return (
-            node
-            for node in view
-            if node.id != ROOT and view.status(node.id) != "pruned" and self._belief.judged(node.id)
-        )
+        return (node for node in view if node.id != ROOT and eligible(view, node) and self._belief.judged(node.id))
 
     def _best(self, view: TreeView) -> Node | None:
-        """Return the node that is believed to be worth most; where that is as good as equal, a finished and shallow one."""
-        believed = [(self._belief.posterior(node.id), node) for node in self._candidates(view)]
-        if not believed:
+        """Return the node that is right most probably; where that is unlikely of all, the one believed to be worth most.
+
+        Of those that are as good as equal, a finished and shallow one.
+        """
+        nodes = {node.id: node for node in self._candidates(view)}
+        if not nodes:
             return None
-        (mean, spread), _ = max(believed, key=lambda pair: pair[0][0])
-        equal = [node for (m, _), node in believed if m >= mean - 0.1 * spread]
+        likely = {node: self._probability(node) for node in nodes}
+        if max(likely.values()) < WORTH_CHOOSING:
+            likely = dict.fromkeys(likely, 0.0)
+        best = max(nodes, key=lambda node: (likely[node], self._belief.posterior(node)[0]))
+        mean, spread = self._belief.posterior(best)
+        equal = [
+            nodes[node]
+            for node, probability in likely.items()
+            if probability >= 0.98 * likely[best] and self._belief.posterior(node)[0] >= mean - 0.1 * spread
+        ]
         return max(equal, key=lambda node: (node.answer is not None, -node.depth, -node.id))
 
-    def probability(self, node: NodeId) -> float:
-        """Return the probability that the node is right: that its true value is at least `right`; calibrated where possible.
+    def _probability(self, node: NodeId) -> float:
+        return probability_right(*self._belief.posterior(node), self.right)
 
-        Values end at 0 and 1, the belief's normal distribution does not: what lies beyond is left out.
-        """
-        mean, spread = self._belief.posterior(node)
-        beyond_0, beyond_right, beyond_1 = (
-            0.5 * math.erfc((bound - min(1.0, max(0.0, mean))) / (spread * math.sqrt(2)))
-            for bound in (0.0, self.right, 1.0)
-        )
-        believed = (beyond_right - beyond_1) / (beyond_0 - beyond_1)
+    def probability(self, node: NodeId) -> float:
+        """Return the probability that the node is right: that its true value is at least `right`; calibrated where possible."""
+        believed = self._probability(node)
         return believed if self.calibration is None else self.calibration(believed)
 
+    def worth(self, node: NodeId) -> tuple[float, float]:
+        """Return what the node's true value is believed to be and the standard deviation of that.
+
+        By all verdicts on it, its ancestors and its descendants: unlike the best of many scores, it is not too high for
+        having been chosen.
+        """
+        return self._belief.posterior(node)
+
     def accepts(self, node: NodeId, view: TreeView) -> bool:
-        """Whether verifiers accept the node, and, where they err, it is right with sufficient probability."""
+        """Whether verifiers accept the node, and, where they err, it is right with sufficient probability.
+
+        What a single call of a verifier says that may err is not enough where another one can be had: how far it errs is
+        not known by then.
+        """
         deciding = [verdict for verdict in view.verdicts(node) if verdict.passed is not None]
         noisy = [v for v in deciding if (judge := self._belief.judges.get(v.verifier)) is not None and judge.repeatable]
         if not noisy:
             return view.passed(node)
         certain = [v for v in deciding if v not in noisy]
-        return all(v.passed for v in certain) and self.probability(node) >= self.accept
+        again = len(noisy) > len({verdict.verifier for verdict in noisy}) and not self._probes_due()
+        return (
+            (again or not self._askable(node, view))
+            and all(v.passed for v in certain)
+            and self.probability(node) >= self.accept
+        )
 
     def appraise(self, view: TreeView, accepted: NodeId | None = None) -> Appraisal:
         """Return the best believed node with the probability that it is right; none where that is below `abstain`."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import branchwise as bw
-from branchwise.core.events import Abstained, Accepted, Judged, Score, Selected, WorkStarted
+from branchwise.core.events import Abstained, Judged, Score, Selected, WorkStarted
 from branchwise.core.testing import ScriptedModel
 from branchwise.core.types import Budget, Task
 from branchwise.graphs import LocalRunner, RunStore
@@ -34,9 +34,11 @@ def answering() -> ScriptedModel:
     return ScriptedModel(reply, slots=1, native_tools=False)
 
 
-def guesser(strategy: bw.Strategy, *, noise: float = 0.12, decides: bool = False) -> tuple[bw.Agent, list[str]]:
+def guesser(
+    strategy: bw.Strategy, *, noise: float = 0.12, decides: bool = False, luck: int = 4
+) -> tuple[bw.Agent, list[str]]:
     """An agent whose verifier errs with every call, and the answers that it was asked about."""
-    rng = random.Random(4)
+    rng = random.Random(luck)
     asked: list[str] = []
 
     @bw.verifier
@@ -76,20 +78,20 @@ async def test_abstains_where_it_is_not_sure(runner: LocalRunner) -> None:
 
 async def test_one_lucky_pass_does_not_end_the_search(runner: LocalRunner) -> None:
     """A noisy "passed" is looked at again; what is accepted is what is probably right."""
-    plain, _ = guesser(bw.search.BestOfN(n=6, depth=1), decides=True, noise=0.25)
-    lucky = await runner.run(plain, Task(prompt="Guess."), Budget(verifier_calls=40), seed=1)
-    assert lucky.accepted
-    assert lucky.answer != "2", "the seed's first pass is luck; choose another one"
-    strategy = bw.search.NoiseAware(bw.search.BestOfN(n=6, depth=1), right=0.6, accept=0.9)
-    aware, asked = guesser(strategy, decides=True, noise=0.25)
-    events = [event async for event in runner.stream(aware, Task(prompt="Guess."), Budget(verifier_calls=60), seed=1)]
-    result = events[-1]
-    assert isinstance(result, bw.Result)
-    assert result.answer == "2"
-    assert len(asked) > 6
-    if any(isinstance(event, Accepted) for event in events):
-        assert result.confidence is not None
-        assert result.confidence >= 0.9
+    right = {"plain": 0, "aware": 0}
+    for luck in range(6):
+        plain, _ = guesser(bw.search.BestOfN(n=6, depth=1), decides=True, noise=0.25, luck=luck)
+        result = await runner.run(plain, Task(prompt="Guess."), Budget(verifier_calls=40), seed=1)
+        right["plain"] += result.answer == "2"
+        strategy = bw.search.NoiseAware(bw.search.BestOfN(n=6, depth=1), right=0.6, accept=0.9)
+        aware, asked = guesser(strategy, decides=True, noise=0.25, luck=luck)
+        result = await runner.run(aware, Task(prompt="Guess."), Budget(verifier_calls=60), seed=1)
+        right["aware"] += result.answer == "2"
+        if result.accepted:
+            assert result.confidence is not None
+            assert result.confidence >= 0.9
+            assert asked.count(str(result.answer)) > 1, "one pass is never enough"
+    assert right["aware"] >= right["plain"] + 2
 
 
 async def test_goes_on_where_it_was(runner: LocalRunner) -> None:

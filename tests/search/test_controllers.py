@@ -160,6 +160,16 @@ def test_the_less_noisy_judge_is_asked_again() -> None:
     assert b.again["good"] > 3 * b.again["bad"]
 
 
+def test_a_judge_that_repeats_its_error_is_not_asked_again() -> None:
+    """Errors that persist: a few repetitions show that it says the same every time; then every call is a new candidate."""
+    problem = Refinement(4, persistent=0.15)
+    run = Refining(NoiseAware(BestFirst(depth=200), right=problem.least_right).fresh(4), problem, 120)
+    run.run()
+    again = [e for e in run.events if isinstance(e, WorkStarted) and isinstance(e.work, Score) and e.work.verifiers]
+    assert len(again) <= 8
+    assert len(run.drafts) >= 56
+
+
 class Judged2:
     """A search whose nodes a good and a bad judge value, at .05 and .25 of noise around .5."""
 
@@ -188,6 +198,27 @@ class Judged2:
 
 
 # --- what the choice is worth -------------------------------------------------------------------------------------------
+
+
+def test_the_winners_curse_is_corrected() -> None:
+    """The score by which a choice was made is far too high; what the choice is believed to be worth is not.
+
+    Measured over 100 problems with noise of .075 on the scale of scores: first scores .157 too high, beliefs .010.
+    """
+    off_scores: list[float] = []
+    off_beliefs: list[float] = []
+    for seed in range(3000, 3040):
+        problem = Refinement(seed, noise=0.15, clipped=False)
+        strategy = NoiseAware(BestFirst(depth=200), right=problem.least_right).fresh(seed)
+        run = Refining(strategy, problem, 160)
+        run.run()
+        lucky = max(run.drafts, key=lambda node: run.tree.verdicts(node)[0].value)
+        off_scores.append(run.tree.verdicts(lucky)[0].value - (sum(run.drafts[lucky].bits) / 16 + 0.5) / 2)
+        chosen = strategy.select(run.tree)
+        assert chosen is not None
+        off_beliefs.append(strategy.worth(chosen)[0] - (sum(run.drafts[chosen].bits) / 16 + 0.5) / 2)
+    assert sum(off_scores) / len(off_scores) > 0.1
+    assert abs(sum(off_beliefs)) / len(off_beliefs) < 0.02
 
 
 @pytest.fixture(scope="module")

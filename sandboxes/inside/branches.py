@@ -27,8 +27,6 @@ HOME = ".branches"
 PRIVATE = kernel.MS_NOSUID | kernel.MS_NODEV
 EMPTY = "0"
 OPAQUE = "user.overlay.opaque"
-MOST_LAYERS = 100
-"""More do not fit into one page of mount options."""
 
 
 class Branch:
@@ -68,8 +66,8 @@ class Branches:
         """Bytes and inodes of every layer."""
         self.branches: dict[int, Branch] = {}
         self.active: Branch | None = None
+        """The one that is mounted."""
         self.counter = 0
-        self.mounted = False
         home = os.path.join(root, HOME)
         os.mkdir(home, 0o700)
         kernel.mount("tmpfs", home, "tmpfs", PRIVATE, "mode=0700,size={kept_bytes}".format(**limits))
@@ -133,7 +131,7 @@ class Branches:
     def switch(self, number: int) -> bool:
         """Mount a branch, unless it is; return whether it was not."""
         branch = self.branches[number]
-        if self.active is branch and self.mounted:
+        if self.active is branch:
             return False
         self.unmount()
         os.fchdir(self.home)
@@ -141,21 +139,20 @@ class Branches:
         lower = ":".join(branch.stack)
         options = f"lowerdir={lower},upperdir={branch.own},workdir={branch.folder}/work,userxattr,index=off,xino=off"
         kernel.mount("overlay", self.root, "overlay", PRIVATE, options)
-        self.mounted = True
+        self.active = branch
         for index, target in enumerate(self.scratch):
             kernel.mount(f"{branch.folder}/s{index}", target, "", kernel.MS_BIND)
         os.chdir("/")
-        self.active = branch
         return True
 
     def unmount(self) -> None:
         """Unmount the active branch."""
         os.chdir("/")
-        if self.mounted:
+        if self.active is not None:
             for target in reversed(self.scratch):
                 kernel.unmount(target)
             kernel.unmount(self.root)
-        self.mounted, self.active = False, None
+            self.active = None
 
     def resize(self, branch: Branch) -> None:
         """Let the branch's work space grow to the limit, whatever else is kept beside it."""
@@ -241,6 +238,7 @@ class Branches:
     def compact(self, branch: Branch) -> None:
         """Merge layers of like size, so that a line of n changes stands on about log n of them.
 
+        Each layer is left with less than half as many files as the one below, so their names fit into a page of mount options.
         Every look-up asks all layers. Merging takes links, not copies: layers never change.
         """
         while len(branch.stack) > 2 and 2 * self.sizes[branch.stack[0]][1] >= self.sizes[branch.stack[1]][1]:
@@ -253,8 +251,6 @@ class Branches:
                 lay_over(layer, merged)
             self.sizes[merged] = self.measure(merged)
             branch.stack = [merged, *rest]
-        if len(branch.stack) > MOST_LAYERS:
-            raise OSError(errno.ENOSPC, "too many layers")
 
     def make_room(self) -> list[str]:
         """Drop the states that were used longest ago until what is kept without need is within its limit."""

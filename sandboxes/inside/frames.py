@@ -53,7 +53,7 @@ class Stream:
     def fill(self) -> None:
         """Take in what has arrived, without waiting."""
         try:
-            data = os.read(self.source, 1 << 20)
+            data = os.read(self.source, 1 << 16)
         except BlockingIOError:
             return
         except ConnectionResetError:

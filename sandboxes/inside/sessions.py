@@ -19,7 +19,7 @@ from .programs import Program
 from .session import send
 
 if TYPE_CHECKING:  # Python 3.8 cannot evaluate these
-    from typing import Any
+    from typing import Any, Self
 
     from .frames import Header
     from .worker import Worker
@@ -30,16 +30,45 @@ MOST_TEMPLATES = 4
 CREDENTIALS = struct.Struct("=iii")
 
 
+class Ends:
+    """What leads to an interpreter that is to be: a socket and two pipes, closed with the block unless a session takes them."""
+
+    def __init__(self) -> None:
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.stdout, stdout = os.pipe()
+        self.stderr, stderr = os.pipe()
+        self.far = [theirs.detach(), stdout, stderr]
+        """The interpreter's ends: of the control, and where it writes to."""
+        self.taken = False
+
+    def part(self) -> None:
+        """Close the interpreter's ends, which it has by now."""
+        while self.far:
+            os.close(self.far.pop())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.part()
+        if not self.taken:
+            self.control.close()
+            os.close(self.stdout)
+            os.close(self.stderr)
+
+
 class Session:
     """One interpreter's process and the worker's ends of what leads to it."""
 
-    def __init__(self, pid: int, control: socket.socket, stdout: int, stderr: int) -> None:
+    def __init__(self, pid: int, ends: Ends) -> None:
+        ends.taken = True
         self.pid = pid
-        self.control = control
-        self.stdout = stdout
-        self.stderr = stderr
+        self.control = ends.control
+        self.stdout = ends.stdout
+        self.stderr = ends.stderr
         self.alive = True
-        for handle in (stdout, stderr):
+        for handle in (self.stdout, self.stderr):
             os.set_blocking(handle, False)
 
     def signal(self, number: int) -> None:
@@ -93,41 +122,28 @@ class Sessions:
 
     def start(self, branch: int | None, environment: dict[str, str], cwd: str) -> Session | None:
         """Start a session, parked; return None where the nursery is gone."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        stdin = os.open(os.devnull, os.O_RDONLY)
-        stdout, stdout_write = os.pipe()
-        stderr, stderr_write = os.pipe()
-        trouble, trouble_write = os.pipe()
         order = json.dumps({"env": environment, "cwd": cwd}).encode()
-        pid = self.worker.nursery.fork([stdin, stdout_write, stderr_write, trouble_write, theirs.fileno()], order)
-        theirs.close()
-        for handle in (stdin, stdout_write, stderr_write, trouble, trouble_write):
-            os.close(handle)
-        if pid is None:
-            ours.close()
-            os.close(stdout)
-            os.close(stderr)
-            return None
-        self.live[branch] = Session(pid, ours, stdout, stderr)
+        stdin = os.open(os.devnull, os.O_RDONLY)
+        trouble, trouble_write = os.pipe()
+        with Ends() as ends:
+            control, stdout, stderr = ends.far
+            pid = self.worker.nursery.fork([stdin, stdout, stderr, trouble_write, control], order)
+            for handle in (stdin, trouble, trouble_write):
+                os.close(handle)
+            if pid is None:
+                return None
+            self.live[branch] = Session(pid, ends)
         return self.live[branch]
 
     def fork(self, source: Session) -> Session | None:
         """Return a parked session that goes on from where `source` is; None where that one does not answer."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        stdout, stdout_write = os.pipe()
-        stderr, stderr_write = os.pipe()
-        done = source.ask({"do": "fork"}, [theirs.fileno(), stdout_write, stderr_write])
-        theirs.close()
-        os.close(stdout_write)
-        os.close(stderr_write)
-        pid = sender(ours) if done else None
-        if pid is None or pid in self.pids():
-            ours.close()
-            os.close(stdout)
-            os.close(stderr)
-            return None
-        forked = Session(pid, ours, stdout, stderr)
+        with Ends() as ends:
+            done = source.ask({"do": "fork"}, ends.far)
+            ends.part()
+            pid = sender(ends.control) if done else None
+            if pid is None or pid in self.pids():
+                return None
+            forked = Session(pid, ends)
         forked.signal(signal.SIGSTOP)
         return forked
 

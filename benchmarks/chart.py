@@ -37,7 +37,7 @@ def chart(title: str, across: str, up: str, lines: Mapping[str, Points]) -> str:
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{escape(across)}</text>',
         _turned(up, 14, (TOP + HEIGHT - BOTTOM) / 2),
     ]
-    for x in xs:
+    for x in (2**power for power in range(math.ceil(first), math.floor(last) + 1)):
         left, _ = place(x, 0)
         parts.append(f'<text x="{left:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{x:g}</text>')
     for step in range(6):

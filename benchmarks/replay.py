@@ -35,7 +35,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 import branchwise as bw
-from branchwise.core.protocols import Selector, Strategy
+from branchwise.core.protocols import Strategy
 from branchwise.core.simulated_judges import AnswerJudge, NoisyJudge, Rng
 from branchwise.core.simulated_time import TimedSearch
 from branchwise.core.types import Node, NodeId, Verdict
@@ -58,20 +58,29 @@ class Method:
 
     Args:
         make: the strategy for a number of calls.
-        select: what chooses in its place.
-        judged: whether it has answers judged; those that go by agreement alone do not.
+        judged: whether it has answers judged; those that go by agreement or length alone do not.
+        together: whether all samples are begun at once.
     """
 
     make: Callable[[int], Strategy]
-    select: Selector | None = None
     judged: bool = True
+    together: bool = False
 
 
 METHODS: dict[str, Method] = {
     "one sample": Method(lambda _calls: bw.search.BestOfN(n=1), judged=False),
+    "first finish": Method(lambda calls: bw.search.FirstFinish(n=calls), judged=False, together=True),
+    "short majority": Method(
+        lambda calls: bw.search.ShortMajority(n=calls, m=min(3, calls)), judged=False, together=True
+    ),
+    "self-consistency": Method(lambda calls: bw.search.SelfConsistency(n=calls, retries=0), judged=False),
+    "weighted vote": Method(lambda calls: bw.search.SelfConsistency(n=calls // 2, weight="value", retries=0)),
+    "best-of-majority": Method(lambda calls: bw.search.MajoritySampling(n=max(1, 2 * calls // 3))),
     "best-of-n": Method(lambda calls: bw.search.BestOfN(n=calls)),
+    "saturation, best-of-n": Method(lambda calls: bw.search.Saturation(bw.search.BestOfN(n=calls))),
     "noise-aware best-of-n": Method(lambda calls: bw.search.NoiseAware(bw.search.BestOfN(n=calls), right=HALFWAY)),
 }
+"""Those that need log-probabilities, several temperatures or another prompt have nothing to go by in these records."""
 
 
 @dataclass
@@ -109,29 +118,35 @@ def noisy(world: RecordedAnswers, seed: int) -> AnswerJudge:
     return NoisyJudge(**NOISY, seed=seed).of(world)  # type: ignore[arg-type]  # the settings are of several types
 
 
-def solved(method: Method, puzzle: Puzzle, calls: int, seed: int, *, errs: bool) -> bool:
-    """Whether a method's choice is right."""
+def solve(method: Method, puzzle: Puzzle, calls: int, seed: int, *, errs: bool) -> tuple[bool, int]:
+    """Return whether a method's choice is right, and how many of the calls it has made."""
     world = RecordedAnswers(puzzle, seed)
     judge = None if not method.judged else noisy(world, seed) if errs else exact(world)
     search = Budgeted(
-        method.make(calls).fresh(seed), world, judge, selector=method.select, slots=1, seed=seed, calls=calls
+        method.make(calls).fresh(seed), world, judge, slots=calls if method.together else 1, seed=seed, calls=calls
     )
     search.run()
-    return search.right
+    return search.right, search.spent
 
 
-def curve(
-    method: Method, given: Sequence[Puzzle], calls: Sequence[int], repeats: int, *, errs: bool
-) -> list[tuple[int, float]]:
-    """Return the share of puzzles that a method solves for each number of calls."""
-    return [
-        (
-            count,
-            sum(solved(method, puzzle, count, seed, errs=errs) for puzzle in given for seed in range(repeats))
-            / (len(given) * repeats),
-        )
-        for count in calls
-    ]
+@dataclass(frozen=True)
+class Point:
+    """What a method came to with a number of calls."""
+
+    allowed: int
+    spent: float
+    """Mean over the puzzles: searches end when an answer is accepted, or nothing is to be done."""
+    solved: float
+
+
+def curve(method: Method, given: Sequence[Puzzle], calls: Sequence[int], repeats: int, *, errs: bool) -> list[Point]:
+    """Return what a method comes to for each number of calls."""
+    points: list[Point] = []
+    for count in calls:
+        found = [solve(method, puzzle, count, seed, errs=errs) for puzzle in given for seed in range(repeats)]
+        right, spent = (sum(column) / len(found) for column in zip(*found, strict=True))
+        points.append(Point(count, spent, right))
+    return points
 
 
 # --- searches ----------------------------------------------------------------------------------------------------------
@@ -189,8 +204,8 @@ def same_selections(tree: RecordedTree) -> bool:
 class Figures:
     """Everything that was measured."""
 
-    exact: dict[str, list[tuple[int, float]]]
-    noisy: dict[str, list[tuple[int, float]]]
+    exact: dict[str, list[Point]]
+    noisy: dict[str, list[Point]]
     searches: dict[str, Searched]
     same: int
     """Recorded searches whose selections came out the same at every step."""
@@ -202,7 +217,7 @@ def collect(progress: Progress, folder: Path, calls: Sequence[int], repeats: int
     given = puzzles(folder)
     trees = [RecordedTree.read(row) for row in records(folder, SEARCHES)]
     bar = progress.add_task("replaying", total=2 * len(METHODS) + len(SEARCH))
-    curves: dict[bool, dict[str, list[tuple[int, float]]]] = {False: {}, True: {}}
+    curves: dict[bool, dict[str, list[Point]]] = {False: {}, True: {}}
     for errs in (False, True):
         for name, method in METHODS.items():
             progress.update(bar, description=f"{name}, {'noisy' if errs else 'exact'} checker")
@@ -231,9 +246,10 @@ def table(figures: Figures, calls: Sequence[int]) -> Table:
     view.add_column("method")
     for count in calls:
         view.add_column(str(count), justify="right")
+    view.add_column("spent of them", justify="right")
     for kind, curves in (("exact", figures.exact), ("noisy", figures.noisy)):
         for name, points in curves.items():
-            view.add_row(kind, name, *(f"{share:.3f}" for _, share in points))
+            view.add_row(kind, name, *(f"{point.solved:.3f}" for point in points), f"{points[-1].spent:.1f}")
         view.add_section()
     return view
 
@@ -241,8 +257,8 @@ def table(figures: Figures, calls: Sequence[int]) -> Table:
 def to_json(figures: Figures) -> dict[str, Any]:
     """The figures for programs."""
     return {
-        "exact": {name: dict(points) for name, points in figures.exact.items()},
-        "noisy": {name: dict(points) for name, points in figures.noisy.items()},
+        "exact": {name: [vars(point) for point in points] for name, points in figures.exact.items()},
+        "noisy": {name: [vars(point) for point in points] for name, points in figures.noisy.items()},
         "recorded_searches": figures.recorded,
         "reproduced_step_for_step": figures.same,
         "searches": {name: vars(row) for name, row in figures.searches.items()},
@@ -255,7 +271,8 @@ def plot(figures: Figures, path: Path) -> list[Path]:
     for kind, curves in (("exact", figures.exact), ("noisy", figures.noisy)):
         file = path.with_name(f"{path.stem}-{kind}.svg")
         title = f"Game of 24, recorded samples of GPT-4, {kind} checker"
-        file.write_text(chart(title, "calls (samples and judgements)", "share solved", curves))
+        lines = {name: [(point.spent, point.solved) for point in points] for name, points in curves.items()}
+        file.write_text(chart(title, "calls (samples and judgements) spent on average", "share solved", lines))
         files.append(file)
     return files
 

@@ -48,7 +48,7 @@ class Countdown:
             terms = cls.of(numbers, 0).terms
             while len(terms) > 1:
                 terms = rng.choice(list(_combined(terms)))
-            ((value, _),) = terms
+            value, _ = next(iter(terms))
             if value.denominator == 1 and 0 < value <= 10 * largest:
                 return cls.of(numbers, int(value))
 

@@ -1,6 +1,6 @@
 """Sandboxes made, used and killed at random points: is anything left?
 
-Processes that use sandboxes as a search does (programs, daemons, files, states, forks) are started one after the other,
+Processes that use sandboxes as a search does (programs, daemons, sessions, files, states, forks) are started one after the other,
 two at a time. At random moments one of them loses a worker (SIGKILL), a container (by the engine) or all its connections
 to the engine (cut by a proxy in between), and in the end is itself killed (SIGKILL), at any point from its first line on.
 Afterwards everything that could be left is looked for: containers, processes, mounts, control groups, files of the
@@ -40,6 +40,7 @@ from branchwise.core.protocols import Environment, Sandboxes
 from branchwise.core.types import Python
 from branchwise.sandboxes import Docker, Local, Store
 from branchwise.sandboxes.docker_engine import DockerEngine
+from branchwise.sandboxes.door import reap_doors
 
 ENGINE = "/var/run/docker.sock"
 LIMITS = {"memory_mb": 160, "workspace_mb": 16, "scratch_mb": 8, "max_idle": 1}
@@ -77,7 +78,7 @@ async def use(supply: Sandboxes, rng: random.Random) -> None:
 
 async def step(environment: Environment, rng: random.Random) -> Environment:
     """Do one of the things that a search does; return the environment to go on with."""
-    what = rng.choice(["shell", "python", "daemon", "loop", "write", "state", "fork"])
+    what = rng.choice(["shell", "python", "daemon", "loop", "write", "state", "fork", "cell"])
     if what == "shell":
         result = await environment.exec("echo $((6 * 7)); sleep 0.05")
         assert result.stdout == "42\n", result
@@ -89,6 +90,8 @@ async def step(environment: Environment, rng: random.Random) -> Environment:
         assert (await environment.exec("while true; do :; done", timeout_seconds=0.2)).timed_out
     elif what == "write":
         await environment.write(f"file{rng.randrange(50)}", rng.randbytes(rng.choice([10, 10_000, 1_000_000])))
+    elif what == "cell":
+        assert (await environment.cell("6 * 7")).stdout == "42\n"
     elif what == "state":
         ref = await environment.snapshot()
         await environment.write("file0", b"changed")
@@ -137,6 +140,7 @@ class Killer:
         self.rng = random.Random(seed)
         self.prefix = f"kills-{secrets.token_hex(4)}"
         self.tally = Tally()
+        self.victims: set[int] = set()
         self.proxy = Proxy(folder / "engine.sock")
         self.client = docker.from_env() if kind == "docker" else None
 
@@ -163,6 +167,7 @@ class Killer:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
         )
+        self.victims.add(victim.pid)
         # Some die while they start, most after they have lost several sandboxes.
         end = time.monotonic() + self.rng.choice([self.rng.uniform(0, 3), *[self.rng.uniform(4, 15)] * 3])
         while victim.returncode is None and (left := end - time.monotonic()) > 0:
@@ -266,11 +271,14 @@ class Killer:
         left.files += halves(self.folder / "store")
         temporary = Path(tempfile.gettempdir())
         left.files += sum(self.prefix in path.name for path in temporary.iterdir() if path != self.folder)
+        doors = [place.name.split("_")[2] for place in temporary.glob("branchwise-sandboxes-*/*_*_*_*_*")]
+        left.files += sum(pid.isdigit() and int(pid) in self.victims for pid in doors)
         return left
 
 
 def reap() -> None:
     """Do what every start does."""
+    reap_doors()
     engine = DockerEngine.connect()
     try:
         engine.reap()

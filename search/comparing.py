@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from ..core.events import Cancelled, Denied, Event, Expand, Failed, Judged, Resumed, Score, Work, WorkStarted
-from ..core.protocols import Appraisal, Appraiser, Strategy
+from ..core.protocols import Appraisal
 from ..core.tree import TreeView
 from ..core.types import ROOT, Node, NodeId, WorkId
 from .common import MAX_FAILURES, within
+from .controller import Controller
+from .equivalence import key
 
 Finalists = tuple[NodeId, ...]
 
 
 @dataclass
-class Comparing:
+class Comparing(Controller):
     """Run a strategy, and have the best candidates compared when it has nothing more to do, or when the budget runs short.
 
     An agent with a verifier of scope "set" runs every strategy like this by itself; write it out to choose the options. The
@@ -32,7 +34,6 @@ class Comparing:
     """
 
     name: ClassVar[str] = "comparing"
-    inner: Strategy
     verifiers: tuple[str, ...] = ()
     most: int = 8
     reserve: float = 0.1
@@ -48,19 +49,12 @@ class Comparing:
     _failures: Counter[str] = field(default_factory=Counter[str], init=False, repr=False)
     _refused: bool = field(default=False, init=False, repr=False)
     """Whether the budget refused to expand."""
+    _begun: int = field(default=0, init=False, repr=False)
+    """Expansions so far, those in flight among them."""
 
     def __post_init__(self) -> None:
         within("most", self.most, 2)
         within("reserve", self.reserve, 0.0, 0.99)
-
-    @property
-    def speculative(self) -> bool:
-        """As the inner strategy."""
-        return self.inner.speculative
-
-    def fresh(self, seed: int) -> Self:
-        """Return an equally configured controller with a fresh inner strategy."""
-        return replace(self, inner=self.inner.fresh(seed))
 
     def asking(self, verifiers: Sequence[str]) -> Self:
         """Return a controller that asks these verifiers unless it was told which to ask."""
@@ -70,11 +64,8 @@ class Comparing:
 
     def ask(self, view: TreeView, slots: int) -> Sequence[Work]:
         """Return what the inner strategy wants; comparisons when that is nothing, or the end is near."""
-        wanted = self.inner.ask(view, slots)
-        if self._closing(view):
-            wanted = [work for work in wanted if not isinstance(work, Expand) and not _second_look(work)]
-            wanted = [replace(work, id=WorkId(view.next_work + number)) for number, work in enumerate(wanted)]
-        if wanted or view.in_flight or slots <= 0:
+        wanted = self.inner.ask(view, self._room(view, slots))
+        if wanted or view.in_flight or slots < 1:
             return wanted
         finalists = self.finalists(view)
         if len(finalists) < 2:
@@ -82,16 +73,24 @@ class Comparing:
         due = [v for v in self.verifiers if self._compared.get(v) != finalists and self._failures[v] < MAX_FAILURES]
         return [Score(WorkId(view.next_work + n), ROOT, (name,), finalists) for n, name in enumerate(due)]
 
-    def _closing(self, view: TreeView) -> bool:
-        return self._refused or (view.share_left is not None and view.share_left <= self.reserve)
+    def _room(self, view: TreeView, slots: int) -> int:
+        """Return how many expansions may be begun: so many as leave the reserve, going by what those before have cost."""
+        if self._refused:
+            return 0
+        flying = sum(isinstance(work, Expand) for work in view.in_flight.values())
+        if view.share_left is None or self._begun == flying:
+            return slots
+        each = (1 - view.share_left) / (self._begun - flying)
+        left = view.share_left - self.reserve
+        return max(0, min(slots, int(left / each) - flying if each > 0 else slots))
 
     def finalists(self, view: TreeView) -> Finalists:
         """Return the candidates to compare, the likeliest first: nodes with an answer, where there are none judged ones."""
         nodes = [node for node in view if node.id != ROOT and view.status(node.id) != "pruned"]
         answered = [node for node in nodes if node.answer is not None]
-        same: dict[str, list[Node]] = {}
+        same: dict[Hashable, list[Node]] = {}
         for node in answered or [node for node in nodes if view.verdicts(node.id)]:
-            same.setdefault(_key(node), []).append(node)
+            same.setdefault(_same(node), []).append(node)
         ranked = sorted((_rank(view, group) for group in same.values()), reverse=True)
         return tuple(NodeId(-number) for *_, number in ranked[: self.most])
 
@@ -104,6 +103,8 @@ class Comparing:
                 case WorkStarted(Score(work, _, (name,), among)) if among:
                     self._asked[work] = (name, among)
                     continue
+                case WorkStarted(Expand()):
+                    self._begun += 1
                 case Resumed():
                     self._refused = False
                     self._failures.clear()
@@ -128,21 +129,11 @@ class Comparing:
 
     # --- choosing ---
 
-    def accepts(self, node: NodeId, view: TreeView) -> bool:
-        """As the inner strategy; without an opinion of its own, the verdicts decide."""
-        return self.inner.accepts(node, view) if isinstance(self.inner, Appraiser) else view.passed(node)
-
     def appraise(self, view: TreeView, accepted: NodeId | None = None) -> Appraisal:
         """Return the node that won the comparison; the accepted one, or the inner strategy's choice, where there was none."""
-        before = self._inner_choice(view, accepted)
+        before = super().appraise(view, accepted)
         winner = None if accepted is not None or before.node is None else self._winner(view)
         return before if winner is None or winner == before.node else Appraisal(winner)
-
-    def _inner_choice(self, view: TreeView, accepted: NodeId | None) -> Appraisal:
-        if isinstance(self.inner, Appraiser):
-            return self.inner.appraise(view, accepted)
-        node = accepted if accepted is not None else self.inner.select(view)
-        return Appraisal(None if node is None else NodeId(node))
 
     def _winner(self, view: TreeView) -> NodeId | None:
         scores: dict[NodeId, list[float]] = {}
@@ -155,20 +146,12 @@ class Comparing:
         order = {node: -place for place, node in enumerate(self.finalists(view))}
         return max(scores, key=lambda n: (sum(scores[n]) / len(self._rankings), order.get(n, -len(view)), -n))
 
-    def select(self, view: TreeView) -> NodeId | None:
-        """Return the winner of the comparison, or the inner strategy's choice."""
-        return self.appraise(view).node
 
-
-def _second_look(work: Work) -> bool:
-    return isinstance(work, Score) and bool(work.verifiers)
-
-
-def _key(node: Node) -> str:
+def _same(node: Node) -> Hashable:
     """What candidates have in common that need not be compared with each other."""
     if node.answer is not None:
-        return f"answer {node.answer.strip()}"
-    return f"state {node.env_ref}" if node.env_ref is not None else f"node {node.id}"
+        return "answer", key(node.answer, "exact")
+    return "state", node.env_ref if node.env_ref is not None else node.id
 
 
 def _rank(view: TreeView, group: Sequence[Node]) -> tuple[bool, float, int, int]:

@@ -1,10 +1,41 @@
 """Verifiers: judges of trajectories."""
 
+from .adapters import Adapted, Calibrated, false_accept_threshold
+from .cached import Cached
 from .cases import Case
+from .combinators import All, Any, Vote, Weighted
 from .execution import Tests
+from .fast_slow import FastSlow
 from .function import FunctionVerifier, verifier
+from .group_scores import GroupScores
 from .input_output import InputOutput
+from .judge import Judge
 from .legality import Legality
+from .listwise import Listwise
+from .program import ProgramAgreement
 from .split import Split
+from .written_tests import WrittenTests
 
-__all__ = ["Case", "FunctionVerifier", "InputOutput", "Legality", "Split", "Tests", "verifier"]
+__all__ = [
+    "Adapted",
+    "All",
+    "Any",
+    "Cached",
+    "Calibrated",
+    "Case",
+    "FastSlow",
+    "FunctionVerifier",
+    "GroupScores",
+    "InputOutput",
+    "Judge",
+    "Legality",
+    "Listwise",
+    "ProgramAgreement",
+    "Split",
+    "Tests",
+    "Vote",
+    "Weighted",
+    "WrittenTests",
+    "false_accept_threshold",
+    "verifier",
+]

@@ -95,17 +95,20 @@ class InputOutput:
         cases = self.cases(candidate.task) if callable(self.cases) else self.cases
         if not cases:
             raise VerifierError(f"verifier {self.name!r} has no cases for this task; give InputOutput(cases=...) some")
-        file = self.file if self.file is not None or self.command is None else ""
-        async with opened(candidate, file) as (environment, path):
-            if self.fresh:
-                outcomes = await self._one_by_one(environment, path, cases)
-            else:
-                outcomes = await self._in_one_process(environment, path, cases)
+        outcomes = await self.outcomes(candidate, cases)
         passed = sum(outcome.passed for outcome in outcomes)
         accepted = passed == len(cases)
         value = 1.0 if accepted else min(0.99, passed / len(cases))
         feedback = self._feedback(cases, outcomes, passed)
         return Verdict(value, self.semantics, self.name, accepted, feedback, integrity="host-io")
+
+    async def outcomes(self, candidate: Candidate, cases: Sequence[Case]) -> list[Outcome]:
+        """Run cases; return how each went, fewer where several took too long or the process ended."""
+        file = self.file if self.file is not None or self.command is None else ""
+        async with opened(candidate, file) as (environment, path):
+            if self.fresh:
+                return await self._one_by_one(environment, path, cases)
+            return await self._in_one_process(environment, path, cases)
 
     async def _one_by_one(self, environment: Environment, path: str, cases: Sequence[Case]) -> list[Outcome]:
         outcomes: list[Outcome] = []

@@ -1,0 +1,155 @@
+"""A model as a verifier: it reasons about a candidate, then says yes or no, or gives a score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..core.errors import UsageError
+from ..core.protocols import Candidate, Model
+from ..core.types import JSON, NO_USAGE, Message, Semantics, Verdict
+from .asking import Asker, Reply, chances, form
+from .fence import TAINTED, fenced
+from .showing import Show, shown
+
+CRITERIA = "It does what the task asks, every step of it holds, and its final answer is right."
+
+AGAIN = "Wait. Go through it once more, look for what you have overlooked, and give your verdict anew."
+"""What a judge is told before each further round."""
+
+CRITIQUE_LIMIT_CHARS = 1_200
+
+_SYSTEM = """You judge solutions to tasks. You are strict: most solutions that look right are not.
+{tainted}
+A solution is right if all of this holds: {criteria}
+{reply}"""
+
+_REPLY = {
+    (
+        "yes-no",
+        True,
+    ): 'First write in "critique" what you checked and what is wrong, if anything. Then say in "verdict" '
+    'whether the solution is right: "yes" or "no".',
+    ("yes-no", False): 'Say in "verdict" whether the solution is right: "yes" or "no".',
+    (
+        "score",
+        True,
+    ): 'First write in "critique" what you checked and what is wrong, if anything. Then give a "score" from 1 '
+    "(wrong) to {scale} (right in everything).",
+    ("score", False): 'Give a "score" from 1 (wrong) to {scale} (right in everything).',
+}
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Ask a model whether a candidate is right: a generative verifier.
+
+    The verdict is read from the probability of its token where the server tells it, else from what was sampled: the share
+    of "yes" among yes and no (Zhang et al. 2024, Generative Verifiers), or the mean of the scores by their probabilities
+    (Liu et al. 2023, G-Eval). A reply without a verdict counts as none, not as a bad one. What the candidate says is fenced
+    and said to be material; a model may still be taken in by it, so prefer verifiers that run code where there is code.
+
+    One call says little: `Vote(Judge(), k=8)` asks several times. The agent's own model shares its mistakes with the solver;
+    `model=` has another one judge, whose calls are paid from the same budget.
+
+    Args:
+        criteria: what makes a solution right.
+        form: `yes-no`, or a `score` from 1 to `scale`.
+        scale: highest score, from 2 to 9.
+        think: whether it writes a critique before the verdict; without one a judgement costs a token or two.
+        rounds: how often it is told to think again before the verdict counts (Muennighoff et al. 2025, s1, for judges: Chan et
+            al. 2025, J1). Off-the-shelf judges often get worse by it: measure with `extra_rounds` first.
+        accept: value from which it accepts a candidate; None only scores.
+        show: what it sees of the candidate: the `answer`, all `steps`, or the `changes` to the files.
+        model: `provider:model` or a `Model` for itself; None asks the agent's.
+        temperature: of its sampling.
+        max_tokens: longest reply.
+        scope: `answer` judges what has an answer, `state` every step.
+        semantics: what its value means; by default whether the answer is right, for every step whether it will lead to one.
+        name: shown beside its verdicts.
+
+    Raises:
+        UsageError: an option is out of range.
+    """
+
+    criteria: str = CRITERIA
+    form: Literal["yes-no", "score"] = "yes-no"
+    scale: int = 5
+    think: bool = True
+    rounds: int = 0
+    accept: float | None = None
+    show: Show = "steps"
+    model: str | Model | None = None
+    temperature: float = 0.7
+    max_tokens: int = 512
+    scope: Literal["answer", "state"] = "answer"
+    semantics: Semantics = "outcome"
+    name: str = "judge"
+
+    def __post_init__(self) -> None:
+        if self.form not in ("yes-no", "score"):
+            raise UsageError(f"Judge(form={self.form!r}) must be 'yes-no' or 'score'")
+        if not 2 <= self.scale <= 9:
+            raise UsageError(f"Judge(scale={self.scale!r}) must be from 2 to 9: a score is one token")
+        if self.rounds < 0 or (self.rounds and not self.think):
+            raise UsageError(
+                f"Judge(rounds={self.rounds!r}, think={self.think}): further rounds are >= 0 and need think=True"
+            )
+        if self.accept is not None and not 0 < self.accept <= 1:
+            raise UsageError(f"Judge(accept={self.accept!r}) must lie in (0, 1]; None only scores")
+        if self.show not in ("answer", "steps", "changes"):
+            raise UsageError(f"Judge(show={self.show!r}) must be 'answer', 'steps' or 'changes'")
+        if self.scope == "state" and self.semantics == "outcome":
+            object.__setattr__(self, "semantics", "value")
+
+    @property
+    def own_models(self) -> Sequence[str | Model]:
+        """The model that it has for itself."""
+        return () if self.model is None else (self.model,)
+
+    async def judge(self, candidate: Candidate) -> Verdict:
+        """Ask once, and again for each further round.
+
+        Raises:
+            VerifierError: no reply had a verdict.
+        """
+        asker = Asker(self.name, self.model, self.temperature, self.max_tokens, logprobs=10)
+        messages = self.messages(candidate)
+        usage = NO_USAGE
+        reply = await asker.ask(candidate, messages, self.schema)
+        for number in range(1, self.rounds + 1):
+            usage += reply.usage
+            messages = [*messages, Message("assistant", reply.response.text), Message("user", AGAIN)]
+            reply = await asker.ask(candidate.again(number), messages, self.schema)
+        value = self._value(reply)
+        passed = None if self.accept is None else value >= self.accept
+        critique = str(reply.data.get("critique", ""))
+        return Verdict(value, self.semantics, self.name, passed, critique, usage=usage + reply.usage)
+
+    def messages(self, candidate: Candidate) -> list[Message]:
+        """Return what the model is asked."""
+        reply = _REPLY[self.form, self.think].format(scale=self.scale)
+        system = _SYSTEM.format(tainted=TAINTED, criteria=self.criteria, reply=reply)
+        what = "solution" if self.scope == "answer" else "work so far"
+        parts = [fenced("task", candidate.task.prompt), fenced(what, shown(candidate, self.show))]
+        if self.scope == "state":
+            parts.append("It need not be finished. Judge whether it is on the way to a right solution.")
+        return [Message("system", system), Message("user", "\n\n".join(parts))]
+
+    @property
+    def schema(self) -> dict[str, JSON]:
+        """The form of its reply."""
+        critique = {"critique": {"type": "string", "maxLength": CRITIQUE_LIMIT_CHARS}} if self.think else {}
+        if self.form == "yes-no":
+            return form(**critique, verdict={"enum": ["yes", "no"]})
+        return form(**critique, score={"enum": list(range(1, self.scale + 1))})
+
+    def _value(self, reply: Reply) -> float:
+        if self.form == "yes-no":
+            share = chances(reply.response, "verdict", ("yes", "no"))
+            return share.get("yes", float(reply.data["verdict"] == "yes"))
+        scores = [str(score) for score in range(1, self.scale + 1)]
+        share = chances(reply.response, "score", scores) or {str(reply.data["score"]): 1.0}
+        mean = sum(float(score) * chance for score, chance in share.items())
+        return min(1.0, max(0.0, (mean - 1) / (self.scale - 1)))

@@ -1,0 +1,50 @@
+"""What a judge is shown of a candidate."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import Literal
+
+from ..core.protocols import Candidate
+from ..core.types import Step
+
+Show = Literal["answer", "steps", "changes"]
+"""The final answer; the whole trajectory with its answer; the changes to the task's files."""
+
+OBSERVATION_LIMIT_CHARS = 1_000
+
+
+def shown(candidate: Candidate, show: Show) -> str:
+    """Return what a candidate did, as text."""
+    if show == "answer":
+        return candidate.answer or "(no answer yet)"
+    if show == "changes":
+        return _changes(candidate)
+    parts = [_step(node.step) for node in candidate.path if node.step is not None]
+    if (answer := candidate.answer) is not None and not (parts and parts[-1].endswith(answer)):
+        parts.append(f"Final answer: {answer}")
+    return "\n\n".join(filter(None, parts)) or "(nothing yet)"
+
+
+def _step(step: Step) -> str:
+    lines = [step.text] if step.text else []
+    seen = {observation.call_id: observation.text for observation in step.observations}
+    for call in step.calls:
+        lines.append(f"[calls {call.name} {json.dumps(dict(call.arguments), ensure_ascii=False)}]")
+        if call.id in seen:
+            lines.append(f"[sees] {seen[call.id][:OBSERVATION_LIMIT_CHARS]}")
+    return "\n".join(lines)
+
+
+def _changes(candidate: Candidate) -> str:
+    origin, state = candidate.origin_ref, candidate.node.env_ref
+    if origin is None or state is None or origin == state:
+        return "(no file was changed)"
+    changed, gone = candidate.diff(origin, state)
+    before, _ = candidate.diff(state, origin)
+    parts = [f"deleted {path}" for path in gone]
+    for path, content in changed.items():
+        old, new = (text.decode("utf-8", "replace").splitlines() for text in (before.get(path, b""), content))
+        parts.append("\n".join(difflib.unified_diff(old, new, f"a/{path}", f"b/{path}", lineterm="")))
+    return "\n".join(parts)

@@ -46,6 +46,10 @@ app.add_typer(sandbox.app, name="sandbox")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON records, one per line, instead of text.")]
 Tokens = Annotated[int | None, typer.Option(help="Budget: model tokens, prompt and completion.", show_default=False)]
 Seconds = Annotated[float | None, typer.Option(help="Budget: wall-clock seconds.", show_default=False)]
+SnapshotGB = Annotated[
+    float | None,
+    typer.Option("--snapshot-gb", min=0, help="Budget: what states may take on disk, in GB.", show_default=False),
+]
 Apply = Annotated[bool, typer.Option("--apply", help="Write the chosen files back into the task's folder if accepted.")]
 Search = Annotated[
     str | None,
@@ -73,6 +77,7 @@ def run(
     tokens: Tokens = None,
     seconds: Seconds = None,
     nodes: Annotated[int | None, typer.Option(help="Budget: nodes of the tree.", show_default=False)] = None,
+    snapshot_gb: SnapshotGB = None,
     seed: Annotated[int | None, typer.Option(help="Makes a run repeatable.", show_default=False)] = None,
     apply: Apply = False,
     as_json: Json = False,
@@ -82,7 +87,7 @@ def run(
     strategy = None if search is None else parse_strategy(search)
     if select is not None:
         definition = dataclasses.replace(definition, select=parse_selector(select))
-    budget = _budget(tokens=tokens, seconds=seconds, nodes=nodes)
+    budget = _budget(tokens=tokens, seconds=seconds, nodes=nodes, **_disk(snapshot_gb))
     if not task.strip():
         raise UsageError("the task is empty; say what is to be done")
     if apply and files is not None and files.is_file():
@@ -105,6 +110,7 @@ def resume(
     ] = None,
     tokens: Tokens = None,
     seconds: Seconds = None,
+    snapshot_gb: SnapshotGB = None,
     apply: Apply = False,
     as_json: Json = False,
 ) -> None:
@@ -116,7 +122,8 @@ def resume(
             f"run {record.run_id} was not begun from the command line; say its agent: --agent file.py:name"
         )
     definition, _ = load_agent(source)
-    limits = {**record.budget, **{k: v for k, v in {"tokens": tokens, "seconds": seconds}.items() if v is not None}}
+    given = {"tokens": tokens, "seconds": seconds, **_disk(snapshot_gb)}
+    limits = {**record.budget, **{name: value for name, value in given.items() if value is not None}}
     strategy = _strategy_of(record.strategy, definition, record.seed)
     if record.selector != repr(definition.select) and (selector := recorded_selector(record.selector)) is not None:
         definition = dataclasses.replace(definition, select=selector)
@@ -256,6 +263,11 @@ def _budget(**limits: Any) -> Budget:
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(f"budget {first['loc'][0]}={first['input']!r}: {first['msg'].lower()}") from error
+
+
+def _disk(gigabytes: float | None) -> dict[str, int]:
+    """Return the limit of what states take on disk, where one was given."""
+    return {} if gigabytes is None else {"snapshot_bytes": int(gigabytes * 1e9)}
 
 
 def _strategy_of(recorded: str, agent: Agent, seed: int) -> Strategy | None:

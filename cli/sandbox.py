@@ -15,7 +15,6 @@ from rich.markup import escape
 
 from ..core.errors import UsageError
 from ..core.settings import home
-from ..core.types import Command
 from .nodes import find, opened, store_of
 from .stock import Item, age_words, prunable, remove, size_words, stock
 
@@ -136,9 +135,8 @@ async def _shell(place: str, command: list[str], agent: str | None) -> int:
             print(f"{node.name}: {environment.isolation}", file=sys.stderr)
             print("a fresh sandbox in this state; nothing that is done here stays. End it with exit.", file=sys.stderr)
             return await converse(environment, ["/bin/sh", "-i"])
-        wanted: Command = command or ["/bin/sh"]
         try:
-            return await pipe(environment, wanted)
+            return await pipe(environment, command or ["/bin/sh"])
         except BrokenPipeError:
             return 141  # as if the signal had ended it
 

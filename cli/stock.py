@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..core.errors import SandboxError, SandboxStartFailed
 from ..core.types import JSON
 from ..graphs import Run, RunStore
-from ..sandboxes.leftovers import HostFolder, remove_folder, root_folders, states_folder
+from ..sandboxes.leftovers import HostFolder, process_folders, remove_folder, root_folders, states_folder
 from ..sandboxes.rootfs_host import DEFAULT_PACKAGES, rootfs_name
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Item:
     """One thing of ours."""
 
     kind: str
-    """`container`, `image`, `network`, `volume`; `states` of a run; `root`: a file system for bubblewrap."""
+    """`container`, `image`, `network`, `volume`; `states` of a run; `root`: a file system for bubblewrap; `place`: of a process."""
     name: str
     run: str | None
     created: float
@@ -59,7 +59,7 @@ def stock() -> tuple[list[Item], str | None]:
         folder = states_folder(run.folder.name, run.snapshots, in_use=_goes_on(run))
         if folder is not None:
             items.append(_of_folder(folder, run))
-    items += [_of_folder(folder, None) for folder in root_folders()]
+    items += [_of_folder(folder, None) for folder in (*root_folders(), *process_folders())]
     return items, trouble
 
 
@@ -149,7 +149,7 @@ def _of_folder(folder: HostFolder, run: Run | None) -> Item:
         with _held(run):
             remove_folder(folder)
 
-    alive = folder.in_use if run is not None else None
+    alive = None if folder.kind == "root" else folder.in_use
     name = run.folder.name if run is not None else None
     return Item(folder.kind, folder.name, name, folder.created, folder.size_bytes, alive, folder.in_use, removal)
 

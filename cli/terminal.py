@@ -14,13 +14,14 @@ from contextlib import contextmanager, suppress
 
 from ..agents.states import Paid
 from ..core.protocols import Process
-from ..core.types import Command, Python
+from ..core.types import Python
 
 _DAY_SECONDS = 86_400.0
 _PIECE_BYTES = 1 << 16
 _HEAD = struct.Struct(">BI")
 _TYPED, _RESIZED = 0, 1
 _SIZE = struct.Struct(">HH")
+_ERRORS = 2
 
 _RELAY = r"""
 import fcntl, os, pty, select, struct, sys, termios
@@ -68,6 +69,40 @@ status = os.waitpid(child, 0)[1]
 sys.exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
 """
 """Runs in the sandbox: a terminal there for a program, whose input and size come in over its own standard input."""
+
+_APART = r"""
+import os, select, struct, sys
+
+outputs = {}
+for number in (1, 2):
+    source, sink = os.pipe()
+    outputs[source] = number, sink
+child = os.fork()
+if child == 0:
+    for number, sink in outputs.values():
+        os.dup2(sink, number)
+    try:
+        os.execvp(sys.argv[1], sys.argv[1:])
+    except OSError as error:
+        os.write(2, ("cannot run: %s: %s\n" % (sys.argv[1], error.strerror)).encode())
+        os._exit(127 if isinstance(error, FileNotFoundError) else 126)
+    finally:
+        os._exit(127)
+os.close(0)
+for _, sink in outputs.values():
+    os.close(sink)
+while outputs:
+    for source in select.select(list(outputs), [], [])[0]:
+        data = os.read(source, 65536)
+        message = struct.pack(">BI", outputs[source][0], len(data)) + data
+        while message:
+            message = message[os.write(1, message):]
+        if not data:
+            del outputs[source]
+status = os.waitpid(child, 0)[1]
+os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
+"""
+"""Runs in the sandbox: a program whose two outputs come out in pieces that say which of them they are of, as they come."""
 
 
 async def converse(environment: Paid, program: Sequence[str]) -> int:
@@ -130,21 +165,34 @@ def _typing(process: Process) -> Generator[None]:
         sending.cancel()
 
 
-async def pipe(environment: Paid, command: Command) -> int:
+async def pipe(environment: Paid, program: Sequence[str]) -> int:
     """Run a program between this process's standard streams; return its exit status."""
-    async with environment.start(command, timeout_seconds=_DAY_SECONDS, output_limit_bytes=1 << 24) as process:
+    relay = Python(_APART, tuple(program))
+    async with environment.start(relay, timeout_seconds=_DAY_SECONDS, output_limit_bytes=1 << 24) as process:
         feeding = asyncio.create_task(_feed(process))
+        waiting = b""
         try:
             while data := await process.receive():
-                _write(sys.stdout.fileno(), data)
+                waiting = _pass_on(waiting + data)
             ended = await process.wait()
         finally:
             feeding.cancel()
             with suppress(asyncio.CancelledError):
                 await feeding
-    _write(sys.stdout.fileno(), ended.stdout.encode())
     _write(sys.stderr.fileno(), ended.stderr.encode())
     return ended.exit_code if ended.exit_code >= 0 else 128 - ended.exit_code
+
+
+def _pass_on(data: bytes) -> bytes:
+    """Write every whole piece of the program's outputs to this process's own; return the rest."""
+    while len(data) >= _HEAD.size:
+        number, size = _HEAD.unpack_from(data)
+        end = _HEAD.size + size
+        if len(data) < end:
+            break
+        _write((sys.stderr if number == _ERRORS else sys.stdout).fileno(), data[_HEAD.size : end])
+        data = data[end:]
+    return data
 
 
 async def _feed(process: Process) -> None:

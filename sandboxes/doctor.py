@@ -170,6 +170,8 @@ async def _try_out(name: str, spec: Docker | Local) -> list[Check]:
                 checks = [await _times(name, environment, started)]
                 checks += [_judged(name, finding) for finding in await probe(environment, spec)]
                 checks.append(await _forks(name, supply))
+                if isinstance(spec, Docker):
+                    checks.append(await _way(name, supply))
                 await environment.close()
             finally:
                 await supply.aclose()
@@ -213,6 +215,21 @@ async def _forks(name: str, supply: WorkerSandboxes) -> Check:
         "kernels from 5.11 on that allow user namespaces make forks copy on write; without that they work all the same"
     )
     return Check(f"{name}: forks", "warn", words, remedy)
+
+
+async def _way(name: str, supply: WorkerSandboxes) -> Check:
+    """Say how this process and the sandbox's worker talk to each other."""
+    space = await supply.place(supply.store.empty_ref)
+    has_wire = space.guest.has_wire
+    await supply.release(space)
+    if has_wire:
+        return Check(f"{name}: way to the worker", "ok", "a socket of its own, past the engine")
+    words = "the engine's stream, by which everything takes longer"
+    remedy = (
+        f"an engine on this machine that sees {tempfile.gettempdir()} and lets containers connect to sockets there (set TMPDIR "
+        "to a folder that it sees) makes a socket of its own possible; without that everything works all the same"
+    )
+    return Check(f"{name}: way to the worker", "warn", words, remedy)
 
 
 def _judged(name: str, finding: Finding) -> Check:

@@ -101,10 +101,15 @@ def own_place() -> Path:
     return place
 
 
-def reap_doors() -> None:
-    """Remove the doors that dead processes have left."""
+def places() -> list[tuple[Path, bool]]:
+    """Return the folders that `own_place` has made and that are still there, and whether their process is dead."""
     observer = Owner.current()
-    for place in _home().iterdir():
-        owner = Owner.parse(":".join(place.name.split("_")[:4]))
-        if owner is not None and owner.is_dead(observer):
+    named = [(place, Owner.parse(":".join(place.name.split("_")[:4]))) for place in _home().iterdir()]
+    return [(place, owner.is_dead(observer)) for place, owner in named if owner is not None]
+
+
+def reap_doors() -> None:
+    """Remove what dead processes have left."""
+    for place, is_dead in places():
+        if is_dead:
             shutil.rmtree(place, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..core.errors import SandboxError
+from .door import places
 from .rootfs_host import DEFAULT_PACKAGES, rootfs_home, rootfs_name
 
 _MAKING = ".making-"
@@ -22,16 +24,16 @@ _STUCK_SECONDS = 3600.0
 class HostFolder:
     """A folder of ours on this machine."""
 
-    kind: Literal["states", "root"]
-    """States of a run, or a file system for bubblewrap."""
+    kind: Literal["states", "root", "place"]
+    """States of a run, a file system for bubblewrap, or what a process has beside its sandboxes while they start or live."""
     path: Path
     name: str
-    """The run's id, or the file system's name."""
+    """The run's id, the file system's name, or the folder's."""
     created: float
     """Seconds since the epoch."""
     size_bytes: int
     in_use: bool
-    """A run that goes on, or a file system that is mounted or would be used next."""
+    """A run that goes on, a file system that is mounted or would be used next, or a process that may be alive."""
 
 
 def states_folder(run_id: str, folder: Path, *, in_use: bool) -> HostFolder | None:
@@ -59,13 +61,24 @@ def root_folders() -> list[HostFolder]:
     return found
 
 
+def process_folders() -> list[HostFolder]:
+    """Return the folders that processes have beside their sandboxes; who is killed leaves its own behind."""
+    found: list[HostFolder] = []
+    for path, is_dead in places():
+        with contextlib.suppress(FileNotFoundError):  # a sandbox has come up meanwhile
+            found.append(HostFolder("place", path, path.name, path.stat().st_mtime, _size(path), not is_dead))
+    return found
+
+
 def remove_folder(folder: HostFolder) -> None:
     """Remove a folder of ours with all that is in it. It goes out of sight at once and vanishes then: a kill leaves no half.
 
     Raises:
         SandboxError: it cannot be removed.
     """
-    gone = folder.path.with_name(f"{_MAKING}gone-{os.getpid()}-{folder.path.name}")
+    gone = folder.path
+    if folder.kind != "place":  # half of one is still known as what it is
+        gone = gone.with_name(f"{_MAKING}gone-{os.getpid()}-{gone.name}")
     try:
         folder.path.rename(gone)
         shutil.rmtree(gone)

@@ -135,13 +135,16 @@ def test_json_and_apply(shell: Shell, repository: Path) -> None:
 def test_budget_spent_is_status_3_and_resume_goes_on(shell: Shell, repository: Path) -> None:
     """A budget that runs out is no error; the run says how to go on, and does so with `--search` as it was begun."""
     command = ["run", "agents.py:coder", "x", "--files", str(repository), "--search", "best-first:width=3,depth=2"]
-    code, out, _ = shell(*command, "--nodes", "1")
+    code, out, _ = shell(*command, "--nodes", "1", "--snapshot-gb", "2")
     assert code == 3
     assert "go on with it: branchwise resume " in out
     run_id = out.split("branchwise resume ")[1].split()[0]
-    code, out, err = shell("resume", run_id, "--json")
+    record = shell.folder / "home" / "runs" / run_id / "run.json"
+    assert json.loads(record.read_text())["budget"] == {"nodes": 1, "snapshot_bytes": 2_000_000_000}
+    code, out, err = shell("resume", run_id, "--json", "--snapshot-gb", "0.5")
     assert code == 3, err
     assert json.loads(out.splitlines()[-1])["result"]["stop_reason"] == "budget"
+    assert json.loads(record.read_text())["budget"] == {"nodes": 1, "snapshot_bytes": 500_000_000}
 
 
 def test_an_agent_without_verifiers_answers_with_status_0(shell: Shell) -> None:

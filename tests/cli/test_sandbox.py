@@ -25,6 +25,7 @@ from pathlib import Path
 import pytest
 
 from branchwise.cli import main
+from branchwise.sandboxes.door import Door
 
 AGENTS = """
 import itertools
@@ -163,8 +164,24 @@ def test_a_command_in_any_state(shell: Shell) -> None:
     assert (code, out) == (0, "maths.py\n1\n")
     code, out, _ = shell("sandbox", "shell", f"{shell.run}/0", "--", "cat", "-", stdin="a" * 300_000)
     assert (code, len(out)) == (0, 300_000)
-    assert shell("sandbox", "shell", shell.run, "--", "nothing-such")[0] == 127
+    code, _, err = shell("sandbox", "shell", shell.run, "--", "nothing-such")
+    assert (code, err) == (127, "cannot run: nothing-such: No such file or directory\n")
+    assert shell("sandbox", "shell", shell.run, "--", "sh", "-c", "kill -9 $$")[0] == 137
     assert not sandboxes()
+
+
+def test_both_outputs_come_as_they_are_written(shell: Shell) -> None:
+    """What a command says on standard error is there before it says more on standard output, not when it has ended."""
+    script = "echo one; echo two >&2; read line; echo three"
+    process = subprocess.Popen(
+        [*shell.command, "sandbox", "shell", shell.run, "--", "sh", "-c", script],
+        env=shell.env, cwd=shell.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert (process.stdout.readline(), process.stderr.readline()) == ("one\n", "two\n")
+    assert process.communicate("go on\n")[0] == "three\n"
+    assert process.returncode == 0
 
 
 def test_dropped_states_are_made_again(lost: Shell, tmp_path: Path) -> None:
@@ -279,6 +296,26 @@ def test_wrong_use_is_one_clear_line(shell: Shell) -> None:
 # --- ls, prune, doctor ------------------------------------------------------------------------------------------------
 
 
+def test_folders_of_dead_processes_are_pruned(shell: Shell) -> None:
+    """What a killed process had beside its sandboxes is listed and removed; a living one's stays."""
+    program = "from branchwise.sandboxes.door import Door; import os; Door('wire'); os.kill(os.getpid(), 9)"
+    killed = subprocess.Popen([sys.executable, "-c", program])
+    killed.wait()
+    living = Door("wire")
+
+    def places() -> dict[str, tuple[int, bool]]:
+        rows = [row for row in json.loads(shell.here("sandbox", "ls", "--json")[1]) if row["kind"] == "place"]
+        owners = {row["name"]: int(row["name"].split("_")[2]) for row in rows}
+        return {row["name"]: (owners[row["name"]], row["alive"]) for row in rows}
+
+    assert {(killed.pid, False), (os.getpid(), True)} <= set(places().values())
+    shell.here("sandbox", "prune", "--older", "365", "--yes")
+    left = places().values()
+    assert (killed.pid, False) not in left
+    assert (os.getpid(), True) in left
+    living.close()
+
+
 def test_states_are_listed_and_pruned(shell: Shell) -> None:
     """Only what was asked for goes: by age, by size; a run that goes on is left alone; a pruned run can be viewed."""
     shutil.copytree(shell.states, shell.folder / "copy")
@@ -313,6 +350,7 @@ def test_doctor_finds_this_machine_well(shell: Shell) -> None:
     for kind in ("docker", "bubblewrap"):
         for what in ("rights", "filter", "system", "network", "memory", "processes"):
             assert found[f"{kind} sandbox: {what}"]["state"] == "ok", found[f"{kind} sandbox: {what}"]
+    assert found["docker sandbox: way to the worker"]["found"] == "a socket of its own, past the engine"
 
 
 def test_doctor_without_an_engine(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ ROUNDS = 200
 ENOUGH = 1e-7
 """The fit is done where a round improves the mean log-likelihood by less."""
 
+NEWTON_STEPS = 30
+
 SHAPES = (0.02, 50.0)
 """Bounds of a shape: what is steeper fits a single value."""
 
@@ -76,7 +78,8 @@ def fit_mixture(logs: Sequence[float], *, least_weight: float = 0.2) -> Mixture 
             shares.append(math.exp(a - total))
             likelihood += total
         weight = min(1 - least_weight, max(least_weight, math.fsum(shares) / len(logs)))
-        upper, lower = _fit(logs, shares), _fit(logs, [1 - share for share in shares])
+        upper = _fit(logs, shares, upper.shape)
+        lower = _fit(logs, [1 - share for share in shares], lower.shape)
         if likelihood - before < ENOUGH * len(logs):
             break
         before = likelihood
@@ -85,29 +88,30 @@ def fit_mixture(logs: Sequence[float], *, least_weight: float = 0.2) -> Mixture 
     return Mixture(lower, upper, 1 - weight)
 
 
-def _fit(logs: Sequence[float], weights: Sequence[float]) -> Weibull:
+def _fit(logs: Sequence[float], weights: Sequence[float], start: float = 1.0) -> Weibull:
     """Return the component of maximum likelihood for weighted values.
 
-    The shape k solves sum(w x^k log x) / sum(w x^k) - 1/k = sum(w log x) / sum(w), whose left side rises with k.
+    The shape k solves sum(w x^k log x) / sum(w x^k) - 1/k = sum(w log x) / sum(w), whose left side rises with k. It is sought
+    from `start` on.
     """
     total = math.fsum(weights)
     if total <= 0.0:
         return Weibull(1.0, max(logs))
     mean = math.fsum(w * x for w, x in zip(weights, logs, strict=True)) / total
     top = max(logs)
-
-    def excess(shape: float) -> float:
+    least, most = (math.log(bound) for bound in SHAPES)
+    log_shape = math.log(start)
+    for _ in range(NEWTON_STEPS):
+        shape = math.exp(log_shape)
         powers = [w * math.exp(shape * (x - top)) for w, x in zip(weights, logs, strict=True)]
-        tilted = math.fsum(p * x for p, x in zip(powers, logs, strict=True)) / max(math.fsum(powers), 1e-300)
-        return tilted - 1 / shape - mean
-
-    low, high = (math.log(bound) for bound in SHAPES)
-    for _ in range(30):
-        shape = math.exp((low + high) / 2)
-        if excess(shape) > 0:
-            high = math.log(shape)
-        else:
-            low = math.log(shape)
-    shape = math.exp((low + high) / 2)
-    powers = math.fsum(w * math.exp(shape * (x - top)) for w, x in zip(weights, logs, strict=True))
-    return Weibull(shape, top + math.log(max(powers, 1e-300) / total) / shape)
+        whole = max(sum(powers), 1e-300)
+        first = sum(p * x for p, x in zip(powers, logs, strict=True)) / whole
+        second = sum(p * (x - first) ** 2 for p, x in zip(powers, logs, strict=True)) / whole
+        # Newton's step in the logarithm of the shape, at most by a factor of e.
+        step = (first - 1 / shape - mean) / (shape * second + 1 / shape)
+        log_shape = min(most, max(least, log_shape - min(1.0, max(-1.0, step))))
+        if abs(step) < 1e-6:
+            break
+    shape = math.exp(log_shape)
+    powers = [w * math.exp(shape * (x - top)) for w, x in zip(weights, logs, strict=True)]
+    return Weibull(shape, top + math.log(max(math.fsum(powers), 1e-300) / total) / shape)

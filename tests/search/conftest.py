@@ -51,6 +51,14 @@ class Bench:
     ) -> Node:
         """Expand the node that the strategy likes best and judge the new node."""
         (work,) = (work for work in self.ask() if isinstance(work, Expand))
+        node = self.arrive(work, state=state, answer=answer, call=call)
+        self.judge(value)
+        return node
+
+    def arrive(
+        self, work: Work, *, state: str | None = None, answer: str | None = None, call: str | None = None
+    ) -> Node:
+        """End an expansion with a new node, which nobody has judged yet."""
         parent = self.tree[work.node]
         node = Node(
             NodeId(work.id),
@@ -61,8 +69,11 @@ class Bench:
             answer=answer,
         )
         self.take(Expanded(work.id, node))
-        self.judge(value)
         return node
+
+    def settle(self, work: Work) -> None:
+        """End a judgement that is in flight with nothing to say."""
+        self.take(Judged(work.id, work.node, ()))
 
     def wants(self, slots: int = 1) -> list[int]:
         """Nodes that the strategy would expand, best first. Starts nothing."""

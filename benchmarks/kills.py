@@ -128,6 +128,8 @@ class Tally:
     """Sandboxes killed, by the way."""
     containers: set[str] = field(default_factory=set[str])
     complaints: list[str] = field(default_factory=list[str])
+    left: list[str] = field(default_factory=list[str])
+    """Paths of the files that were left."""
 
 
 class Killer:
@@ -258,21 +260,23 @@ class Killer:
 
     def _count(self) -> Left:
         left = Left(processes=len(processes(self.prefix)))
+        files: list[Path] = []
         if self.client is not None:
             api: Any = self.client.api
             labels = [item["Labels"] for item in api.containers(all=True, filters={"label": "branchwise=sandbox"})]
             left.containers = sum(label["branchwise.run"].startswith(self.prefix) for label in labels)
             home = Path(api.info()["DockerRootDir"])
-            left.files += sum((home / "containers" / number).exists() for number in self.tally.containers)
+            places = [home / "containers", *Path("/sys/fs/cgroup").glob("**/docker")]
+            files = [place / number for place in places for number in self.tally.containers]
         mounts = Path("/proc/mounts").read_text(encoding="utf-8")
         left.mounts = sum(number in mounts for number in self.tally.containers)
-        for groups in Path("/sys/fs/cgroup").glob("**/docker"):
-            left.files += sum((groups / number).exists() for number in self.tally.containers)
-        left.files += halves(self.folder / "store")
         temporary = Path(tempfile.gettempdir())
-        left.files += sum(self.prefix in path.name for path in temporary.iterdir() if path != self.folder)
-        doors = [place.name.split("_")[2] for place in temporary.glob("branchwise-sandboxes-*/*_*_*_*_*")]
-        left.files += sum(pid.isdigit() and int(pid) in self.victims for pid in doors)
+        files += [path for path in temporary.iterdir() if self.prefix in path.name and path != self.folder]
+        for place in temporary.glob("branchwise-sandboxes-*/*_*_*_*_*"):
+            pid = place.name.split("_")[2]
+            files += [place] if pid.isdigit() and int(pid) in self.victims else []
+        self.tally.left = [str(path) for path in [*halves(self.folder / "store"), *files] if path.exists()]
+        left.files = len(self.tally.left)
         return left
 
 
@@ -364,16 +368,16 @@ def workers(token: str) -> list[int]:
     return first
 
 
-def halves(store: Path) -> int:
-    """Return how many halves of files stay in a store once it has been looked through, as happens when it is old enough."""
+def halves(store: Path) -> list[Path]:
+    """Return the halves of files that stay in a store once it has been looked through, as happens when they are old enough."""
     if not store.is_dir():
-        return 0
+        return []
     past = time.time() - _FORGOTTEN_SECONDS
     parts = list(store.rglob(".*"))
     for part in parts:
         os.utime(part, (past, past))
     _ = Store(store).stored_bytes
-    return sum(part.exists() for part in parts)
+    return [part for part in parts if part.exists()]
 
 
 async def measure(kind: str, sandboxes: int, seed: int) -> dict[str, Any]:
@@ -382,7 +386,7 @@ async def measure(kind: str, sandboxes: int, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
         killer = Killer(kind, sandboxes, seed, Path(folder))
         left = await killer.run()
-    for complaint in killer.tally.complaints:
+    for complaint in [*killer.tally.complaints, *(f"left: {path}" for path in killer.tally.left)]:
         print(complaint, file=sys.stderr)
     return {
         "kind": kind,

@@ -106,15 +106,7 @@ class Contents:
     def names(self) -> Iterator[tuple[str, int]]:
         """Yield digest and size of every content, and remove what killed writers left."""
         for shelf in os.scandir(self._base):
-            for item in os.scandir(shelf.path):
-                try:
-                    status = item.stat(follow_symlinks=False)
-                    if not item.name.startswith("."):
-                        yield item.name, status.st_size
-                    elif time.time() - status.st_mtime > _FORGOTTEN_SECONDS:
-                        os.unlink(item.path)  # noqa: PTH108
-                except FileNotFoundError:
-                    continue
+            yield from whole_files(shelf.path)
 
     @property
     def stored_bytes(self) -> int:
@@ -174,6 +166,19 @@ def write_whole(path: str, pieces: Sequence[bytes]) -> None:
     except BaseException:
         os.unlink(part)  # noqa: PTH108
         raise
+
+
+def whole_files(folder: str) -> Iterator[tuple[str, int]]:
+    """Yield name and size of every file that `write_whole` has written into a folder, and remove what killed writers left."""
+    for item in os.scandir(folder):
+        try:
+            status = item.stat(follow_symlinks=False)
+            if not item.name.startswith("."):
+                yield item.name, status.st_size
+            elif time.time() - status.st_mtime > _FORGOTTEN_SECONDS:
+                os.unlink(item.path)  # noqa: PTH108
+        except FileNotFoundError:
+            continue
 
 
 def cannot_write(folder: str, size: int, error: OSError) -> SandboxError:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ..core.errors import BudgetExceeded, SandboxError, UsageError
 from . import manifest as manifests
 from .archive import is_archive_name, read_archive, write_archive
-from .contents import Contents, cannot_write, write_whole
+from .contents import Contents, cannot_write, whole_files, write_whole
 from .history import visible
 from .host_files import scan, write_entry
 from .manifest import Entry, Manifest, address, canonical, printable, total_bytes
@@ -165,7 +165,7 @@ class Store:
     def stored_bytes(self) -> int:
         """What all states take on disk."""
         if self._manifest_bytes is None:
-            self._manifest_bytes = sum(path.stat().st_size for path in self._manifests.glob("*.json"))
+            self._manifest_bytes = sum(size for _, size in whole_files(str(self._manifests)))
         return self._contents.stored_bytes + self._manifest_bytes
 
     def bound(self, limit_bytes: int | None, make_room: Callable[[int], None]) -> None:

@@ -231,3 +231,17 @@ def test_five_hundred_files_cost_little(tmp_path: Path) -> None:
         assert sum(len(store.get(entry.content)) for entry in manifest.values()) == 5_000_000
         spent.append(time.process_time() - begun)
     assert statistics.median(spent) < 0.02
+
+
+def test_halves_of_killed_writers_go(tmp_path: Path) -> None:
+    """A file that was being written when its writer was killed counts for nothing, and is removed once it is old."""
+    store = Store(tmp_path)
+    store.put(b"content")
+    whole = Store(tmp_path).stored_bytes
+    folders = [next((tmp_path / "contents").iterdir()), tmp_path / "manifests"]
+    for folder in folders:
+        for name in (".old.part", ".new.part"):
+            (folder / name).write_bytes(b"half")
+        os.utime(folder / ".old.part", (0, 0))
+    assert Store(tmp_path).stored_bytes == whole
+    assert [[path.name for path in folder.glob(".*")] for folder in folders] == [[".new.part"]] * 2

@@ -83,6 +83,15 @@ class Agent:
                 raise UsageError(f"{verifier!r} is no verifier; decorate the function with @branchwise.verifier")
         if flatten(self.tools) and self.form == "text":
             raise UsageError(f"agent {self.name!r} has tools and form='text', in which none can be called; take 'auto'")
+        if getattr(self.select, "needs_logprobs", False) and self.sampling.logprobs is None:
+            raise UsageError(
+                f"select={self.select!r} needs log-probabilities; ask for them: Agent(sampling=bw.Sampling(logprobs=0))"
+            )
+        if (asked := getattr(self.search, "variants", 0)) > len(self.variants):
+            raise UsageError(
+                f"search={self.search!r} asks for {asked} variants of the task, and agent {self.name!r} has "
+                f"{len(self.variants)}; give it more: Agent(variants=[...])"
+            )
 
     @property
     def toolbox(self) -> tuple[Tool, ...]:

@@ -74,6 +74,11 @@ def is_answer(answer: str | None, same: Same) -> bool:
     return key(answer, "exact" if callable(same) else same) is not None
 
 
+def equal(one: str | None, other: str | None, same: Same) -> bool:
+    """Whether both are answers, and the same one."""
+    return [len(group) for group in grouped([one, other], same)] == [2]
+
+
 def grouped(answers: Sequence[str | None], same: Same) -> list[list[int]]:
     """Return the places of equal answers, group by group; in order, groups by their first. What is no answer is in none."""
     groups: dict[Hashable, list[int]] = {}

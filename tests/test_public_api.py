@@ -16,7 +16,7 @@ import branchwise as bw
 from branchwise.core import errors
 
 FACADE = Path(bw.__file__)
-MODULES = [bw, bw.models, bw.sandboxes, bw.search, bw.tools, bw.verifiers]
+MODULES = [bw, bw.models, bw.sandboxes, bw.search, bw.tools, bw.variants, bw.verifiers]
 
 
 def imported_names() -> set[str]:

@@ -17,7 +17,7 @@ Define an `Agent`, give it tools and verifiers, and say how its trajectories are
 """
 
 from branchwise import memory, models, sandboxes, search, tools, verifiers
-from branchwise.agents import Agent
+from branchwise.agents import Agent, variants
 from branchwise.agents.agent import install_runner as _install_runner
 from branchwise.core.budget import Ledger
 from branchwise.core.errors import (
@@ -143,6 +143,7 @@ __all__ = [
     "search",
     "tool",
     "tools",
+    "variants",
     "verifier",
     "verifiers",
 ]

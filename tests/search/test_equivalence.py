@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from branchwise.search.equivalence import final, grouped, is_answer, key, lasting, number
+from branchwise.search.equivalence import equal, final, grouped, is_answer, key, lasting, number
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,15 @@ def test_three_ways_of_being_the_same() -> None:
     assert grouped(answers, "exact") == [[0], [1], [2, 3]]
     assert grouped(answers, "text") == [[0, 1, 2, 3]]
     assert grouped(["1/2", "0.5", "50%", "half"], "number") == [[0, 1, 2]]
+
+
+def test_two_answers() -> None:
+    """Two answers are equal where both are answers and the same one; two empty ones are not."""
+    assert equal("4", "The answer is 4.", "text")
+    assert not equal("4", "5", "text")
+    assert not equal("", "", "exact")
+    assert not equal(None, "4", "number")
+    assert equal("4", "5", lambda _a, _b: True)
 
 
 def test_a_function_links_by_way_of_others() -> None:

@@ -4,7 +4,7 @@ A forgery is code that solves nothing and wants to be accepted. The task is a fu
 run, so that whoever is accepted has forged, or has stolen the expected values. `tests/attacks/forgeries` has one file for
 each: it is data, written into a sandbox and never imported here, and its code begins with a proof that it is in a sandbox.
 
-Run it: `python benchmarks/forgeries.py [--json]`. From other programs: `await judge_all(sandboxes)`.
+Run it: `python benchmarks/forgeries.py [--kind docker|local] [--json]`. From other programs: `await judge_all(sandboxes)`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from branchwise.core.types import ROOT, Integrity, Node, NodeId, Verdict
 from branchwise.verifiers import Case, InputOutput, Split, Tests
 
 CORPUS = Path(__file__).parents[1] / "tests" / "attacks" / "forgeries"
+KINDS = {"docker": bw.sandboxes.Docker, "local": bw.sandboxes.Local}
 LEVELS: tuple[Integrity, ...] = get_args(Integrity)
 AT_ONCE = 2
 TIMEOUT_SECONDS = 6.0
@@ -112,6 +113,7 @@ class Bench:
             n: [secrets.randbelow(1000) for _ in range(4)] for n in secrets.SystemRandom().sample(range(1000), 4)
         }
         self._origins: dict[str, str] = {}
+        self._strict: dict[str, asyncio.Task[Candidate]] = {}
         self._suites = {
             "pytest": Tests("python3 -m pytest -q -p no:cacheprovider", timeout_seconds=4 * TIMEOUT_SECONDS),
             "unittest": Tests("python3 -m unittest -q tests.test_solution", timeout_seconds=4 * TIMEOUT_SECONDS),
@@ -174,12 +176,15 @@ class Bench:
         if level == "in-process":
             candidate = await self.candidate(forgery.files, gone=forgery.gone, runner=forgery.runner)
             return [await self._suites[forgery.runner].judge(candidate)]
-        # Tests that lie in the state would tell the results: these levels are for tests that the agent never has.
-        files = {"solution.py": forgery.files["solution.py"]} | {
-            path: content for path, content in forgery.files.items() if not path.startswith("tests")
-        }
-        candidate = await self.candidate(files, gone=[*self._tests("pytest")])
+        if forgery.name not in self._strict:
+            self._strict[forgery.name] = asyncio.create_task(self._without_tests(forgery))
+        candidate = await self._strict[forgery.name]
         return [await verifier.judge(candidate) for verifier in self._verifiers(level)]
+
+    async def _without_tests(self, forgery: Forgery) -> Candidate:
+        """Make the state for the levels whose tests the agent never has: those that lie in a state would tell the results."""
+        files = {path: content for path, content in forgery.files.items() if not path.startswith("tests")}
+        return await self.candidate(files, gone=[*self._tests("pytest")])
 
     def _verifiers(self, level: Integrity) -> list[InputOutput | Split]:
         if level == "host-io":
@@ -236,9 +241,9 @@ async def judge_all(
     return tallies
 
 
-async def _main(*, as_json: bool) -> None:
+async def _main(kind: str, *, as_json: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        sandboxes = await bw.sandboxes.Docker().start("forgeries", Path(folder))
+        sandboxes = await KINDS[kind]().start("forgeries", Path(folder))
         try:
             tallies = await judge_all(sandboxes)
         finally:
@@ -252,5 +257,7 @@ async def _main(*, as_json: bool) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kind", choices=list(KINDS), default="docker")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    asyncio.run(_main(as_json=parser.parse_args().json))
+    given = parser.parse_args()
+    asyncio.run(_main(given.kind, as_json=given.json))

@@ -44,9 +44,9 @@ faults = [name for name, fault in (("inotify", handle < 0), ("pipe", room < 6553
 print("no room for %s" % faults if faults else "{_WELL}")
 """
 _CENSUS = """prove_inside()
-names = [name for name in os.listdir("/proc") if name.isdigit() and int(name) not in (1, os.getpid())]
-commands = [open("/proc/%s/cmdline" % name, "rb").read() for name in names]
-print([name for name, command in zip(names, commands) if ("branchwise-run=" + HOST["run"]).encode() not in command])
+ours = {1, os.getpid(), os.getppid()}  # the worker, this program, and the helper that it was forked from
+parents = {int(name): int(open("/proc/%s/stat" % name).read().rpartition(")")[2].split()[1]) for name in os.listdir("/proc") if name.isdigit()}
+print([name for name in parents if name not in ours and parents[name] != os.getpid()])
 for place in ("/workspace", "/tmp", "/dev/shm"):
     status = os.statvfs(place)
     print((status.f_blocks - status.f_bfree) * status.f_frsize)
@@ -111,7 +111,7 @@ class Range:
     def command(self, program: str, *, warm: bool = False) -> Command:
         """Return the command that runs a program after its proof."""
         text = guarded(program, run_id=self.run_id, canaries=self.ears.addresses, abstract=[self.ears.abstract])
-        return Python(text) if warm else ["python3", "-I", "-c", text]
+        return Python(text) if warm else ["python3", "-I", "-S", "-c", text]
 
     async def attempt(self, abuse: Abuse) -> Outcome:
         """Run an abuse and everything that has to be looked at afterwards."""
@@ -227,7 +227,7 @@ class Range:
     async def _look(self, env: WorkerEnvironment, outcome: Outcome) -> list[int]:
         """Look around inside: nothing runs, and the sandbox works; return the bytes in use by place."""
         try:
-            result = await env.exec(self.command(_CENSUS), timeout_seconds=20)
+            result = await env.exec(self.command(_CENSUS, warm=True), timeout_seconds=20)
         except SandboxLost as error:
             outcome.lost = True
             outcome.faults.append(f"a later call found the sandbox lost: {error}")
@@ -262,7 +262,7 @@ class Range:
         env = self._neighbour
         assert env is not None  # `settle` came first
         while not calm.is_set():
-            result = await env.exec(self.command(_NEIGHBOUR), timeout_seconds=20)
+            result = await env.exec(self.command(_NEIGHBOUR, warm=True), timeout_seconds=20)
             if result.stdout.splitlines()[-1:] != [_WELL]:
                 outcome.faults.append(f"the neighbour noticed: {result.stdout} {result.stderr[-300:]}")
                 break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from branchwise.sandboxes import Docker
+from branchwise.sandboxes import Docker, Local
 
 
 def _benchmark() -> ModuleType:
@@ -29,6 +30,7 @@ def _benchmark() -> ModuleType:
 
 forgeries = _benchmark()
 CORPUS = forgeries.corpus()
+STRICT = ["host-io", "split"]
 KNOWN = {
     "always-equal",
     "emptied-before",
@@ -45,15 +47,26 @@ KNOWN = {
 """What the in-process level does not claim to exclude; docs/verifiers.md has the same list."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def tallies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What came of all of them."""
-    supply = await Docker(max_idle=4).start("test-forgeries", tmp_path_factory.mktemp("store"))
+async def judged(spec: Docker | Local, folder: Path, levels: Sequence[str]) -> dict[str, Any]:
+    """Return what came of all of them at some levels."""
+    supply = await spec.start("test-forgeries", folder)
     try:
-        found: dict[str, Any] = await forgeries.judge_all(supply)
+        found: dict[str, Any] = await forgeries.judge_all(supply, levels)
     finally:
         await supply.aclose()
     return found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def tallies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What came of all of them in Docker sandboxes."""
+    return await judged(Docker(max_idle=4), tmp_path_factory.mktemp("store"), forgeries.LEVELS)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def local_tallies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What came of them without an engine, where nothing may be forged."""
+    return await judged(Local(max_idle=4), tmp_path_factory.mktemp("store"), STRICT)
 
 
 def test_the_corpus_is_whole() -> None:
@@ -81,12 +94,20 @@ def test_nothing_of_the_corpus_runs_outside_a_sandbox() -> None:
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("level", ["host-io", "split"])
+@pytest.mark.parametrize("level", STRICT)
 @pytest.mark.asyncio(loop_scope="module")
 async def test_nothing_is_forged(tallies: dict[str, Any], level: str) -> None:
     """Where the expected values are not in the code's sandbox, no forgery is accepted."""
     assert tallies[level].forged == []
     assert tallies[level].tried == sum(level in forgery.levels for forgery in CORPUS)
+
+
+@pytest.mark.parametrize("level", STRICT)
+@pytest.mark.asyncio(loop_scope="module")
+async def test_nothing_is_forged_without_an_engine(local_tallies: dict[str, Any], level: str) -> None:
+    """Nor where there is no engine: integrity comes from what is in which sandbox."""
+    assert local_tallies[level].forged == []
+    assert local_tallies[level].tried == sum(level in forgery.levels for forgery in CORPUS)
 
 
 @pytest.mark.docker

@@ -8,6 +8,7 @@ from .best_first import BestFirst
 from .best_of_n import BestOfN
 from .calibration import Calibration, expected_calibration_error, threshold_for
 from .common import BaseStrategy
+from .comparing import Comparing
 from .controller import Controller
 from .controllers import NoiseAware
 from .coverage import BetaCoverage, PowerCoverage, coverage, extrapolated, pass_at_k
@@ -33,6 +34,7 @@ from .saturation import Saturation, SaturationLaw, systematic_misfit
 from .selectors import Best, best_by_verdict
 from .self_refine import SelfRefine
 from .soft_tree import SoftTree
+from .solve_verify import PooledProblem, SolveOrVerify
 from .voting import Vote
 
 __all__ = [  # noqa: RUF022 - in plain order, which a test checks
@@ -46,6 +48,7 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "BestOfN",
     "BetaCoverage",
     "Calibration",
+    "Comparing",
     "Controller",
     "DVTS",
     "FirstFinish",
@@ -60,6 +63,7 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "ParticleGibbs",
     "Particles",
     "PerplexityConsistency",
+    "PooledProblem",
     "PowerCoverage",
     "Rebase",
     "Resampling",
@@ -72,6 +76,7 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "ShortMajority",
     "Shortness",
     "SoftTree",
+    "SolveOrVerify",
     "StepBestOfN",
     "TotBFS",
     "TotDFS",

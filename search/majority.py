@@ -35,7 +35,7 @@ def frequency_floor(alpha: float, count: int) -> float:
 class BestOfMajority:
     """Among the answers that are frequent enough, choose the one with the highest reward.
 
-    Best-of-majority (Xie et al. 2025): best-of-n follows the verifier to whatever it overrates, the more samples the further;
+    Best-of-majority (Di et al. 2025): best-of-n follows the verifier to whatever it overrates, the more samples the further;
     what the model itself hardly ever says is left out here first. Never gets worse with more samples.
 
     Args:

@@ -15,6 +15,7 @@ from ..core.errors import (
     ToolNotFound,
     UsageError,
 )
+from ..core.observing import UNOBSERVED, Observer
 from ..core.protocols import Context, Environment
 from ..core.types import Node, Observation, Step, Task, ToolCall, Usage
 from ..tools.tool import Tool
@@ -44,15 +45,24 @@ class Actor:
         task: the task.
         ledger: what pays for the calls.
         effects: log of external effects.
+        observer: looks on at every call.
     """
 
-    def __init__(self, tools: Sequence[Tool], task: Task, ledger: Ledger, effects: EffectLog) -> None:
+    def __init__(
+        self,
+        tools: Sequence[Tool],
+        task: Task,
+        ledger: Ledger,
+        effects: EffectLog,
+        observer: Observer = UNOBSERVED,
+    ) -> None:
         self.unstable: set[str] = set()
         """Tools that once did something else when they were run again: what they did cannot be made again."""
         self._tools = {tool.name: tool for tool in tools}
         self._task = task
         self._ledger = ledger
         self._effects = effects
+        self._observer = observer
 
     async def call(self, key: str, call: ToolCall, ctx: Context, bill: Bill) -> Observation:
         """Run one call. What goes wrong in it is for the model to see; what goes wrong around it ends the branch."""
@@ -60,7 +70,7 @@ class Actor:
             held.actual = Usage(tool_calls=1)
             bill.add(held.actual)
             try:
-                return Observation(call.id, await self._run(key, _named(call.name, self._tools), call, ctx))
+                return Observation(call.id, await self._observed(key, call, ctx, bill))
             except (BudgetExceeded, ModelError, SandboxError):
                 raise
             except TimeoutError:
@@ -71,6 +81,13 @@ class Actor:
                 return Observation(call.id, str(error), ok=False)
             except Exception as error:  # noqa: BLE001 - a user's tool may raise anything; the model gets to see it
                 return Observation(call.id, f"{call.name} failed: {type(error).__name__}: {error}", ok=False)
+
+    async def _observed(self, key: str, call: ToolCall, ctx: Context, bill: Bill) -> str:
+        tool = self._tools.get(call.name)
+        with self._observer.acting(call, None if tool is None else tool.effects, bill) as returned:
+            result = await self._run(key, _named(call.name, self._tools), call, ctx)
+            returned(result)
+        return result
 
     async def _run(self, key: str, tool: Tool, call: ToolCall, ctx: Context) -> str:
         if tool.effects != "external":

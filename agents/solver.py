@@ -14,6 +14,7 @@ from ..core.errors import (
 )
 from ..core.events import Expand, Score
 from ..core.keys import derive_seed
+from ..core.observing import UNOBSERVED, Observer
 from ..core.protocols import Candidate, Composed, Context, Meter, Model, Sandboxes, Verifier
 from ..core.tree import Tree
 from ..core.types import (
@@ -55,6 +56,7 @@ class Solver:
         effects: log of external effects.
         seed: the run's seed.
         judges: the models that verifiers have for themselves, by name, likewise accounted and retrying.
+        observer: looks on at tools and verifiers.
     """
 
     agent: Agent
@@ -67,6 +69,7 @@ class Solver:
     effects: EffectLog
     seed: int
     judges: Mapping[str, Model] = field(default_factory=dict[str, Model])
+    observer: Observer = UNOBSERVED
     _judged: dict[tuple[str, str], Verdict] = field(default_factory=dict[tuple[str, str], Verdict])
     """Verdicts by verifier and environment state: an equal state is not judged again."""
     _judging: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict[tuple[str, str], asyncio.Lock])
@@ -74,7 +77,7 @@ class Solver:
     states: States | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self.actor = Actor(self.agent.toolbox, self.task, self.ledger, self.effects)
+        self.actor = Actor(self.agent.toolbox, self.task, self.ledger, self.effects, self.observer)
         self.states = None if self.sandboxes is None else States(self.sandboxes, self.ledger)
 
     # --- one more step ---
@@ -188,12 +191,10 @@ class Solver:
 
     def _candidate(self, work: Score, tree: Tree, bill: Bill) -> Candidate:
         async def charged(verifier: Verifier, candidate: Candidate) -> Verdict:
-            if isinstance(verifier, Composed):
-                return await verifier.judge(candidate)
-            with await self.ledger.reserve(Usage(verifier_calls=1)) as held:
-                held.actual = Usage(verifier_calls=1)
-                bill.add(held.actual)
-                return await verifier.judge(candidate)
+            with self.observer.judging(verifier, bill) as judged:
+                verdict = await self._charged(verifier, candidate, bill)
+                judged(verdict)
+            return verdict
 
         return Candidate(
             self.task,
@@ -208,6 +209,14 @@ class Solver:
             {name: Billed(model, bill) for name, model in self.judges.items()},
             charged,
         )
+
+    async def _charged(self, verifier: Verifier, candidate: Candidate, bill: Bill) -> Verdict:
+        if isinstance(verifier, Composed):
+            return await verifier.judge(candidate)
+        with await self.ledger.reserve(Usage(verifier_calls=1)) as held:
+            held.actual = Usage(verifier_calls=1)
+            bill.add(held.actual)
+            return await verifier.judge(candidate)
 
     def remember(self, tree: Tree) -> None:
         """Take the verdicts of a resumed run as known."""
@@ -245,7 +254,7 @@ class Solver:
 
 def _applies(verifier: Verifier, candidate: Candidate, work: Score) -> bool:
     """Whether a verifier is asked: by name, or because it judges such nodes and has not been left out."""
-    if verifier.scope == "set" or work.verifiers:
+    if verifier.scope in {"set", "probe"} or work.verifiers:
         named = verifier.name in work.verifiers
         return named and (verifier.scope != "answer" or candidate.answer is not None)
     return verifier.scope == "state" or candidate.answer is not None

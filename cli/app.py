@@ -28,6 +28,7 @@ from ..graphs import LocalRunner, Running, RunStore
 from ..sandboxes.host_files import write_tree
 from ..search import parse_selector, parse_strategy
 from ..search.named import recorded_selector, recorded_strategy
+from ..tracing import turn_on
 from . import models, sandbox
 from .live import LiveView
 from .loading import load_agent
@@ -57,6 +58,10 @@ Search = Annotated[
         help="Strategy instead of the agent's: none, best-of-n:n=8, best-first:width=4,depth=8 …", show_default=False
     ),
 ]
+Trace = Annotated[
+    bool,
+    typer.Option("--trace", help="Export traces and metrics by OpenTelemetry, as the variables OTEL_* say."),
+]
 Select = Annotated[
     str | None,
     typer.Option(
@@ -80,9 +85,12 @@ def run(
     snapshot_gb: SnapshotGB = None,
     seed: Annotated[int | None, typer.Option(help="Makes a run repeatable.", show_default=False)] = None,
     apply: Apply = False,
+    trace: Trace = False,
     as_json: Json = False,
 ) -> None:
     """Run an agent on a task."""
+    if trace:
+        turn_on()
     definition, source = load_agent(agent)
     strategy = None if search is None else parse_strategy(search)
     if select is not None:
@@ -112,9 +120,12 @@ def resume(
     seconds: Seconds = None,
     snapshot_gb: SnapshotGB = None,
     apply: Apply = False,
+    trace: Trace = False,
     as_json: Json = False,
 ) -> None:
     """Go on with a run that was killed, interrupted or ran out of budget. Finished model calls are not paid for again."""
+    if trace:
+        turn_on()
     record = RunStore().open(run_id).load()
     source = agent or record.source
     if source is None:

@@ -54,6 +54,8 @@ class RunRecord:
     """Wall clock of the run's ended processes."""
     process_started: float | None = None
     """Unix time at which the present process took the run over; None where it ended in good order."""
+    trace: str | None = None
+    """Where the last process that was traced had its trace of the run, for the next one to refer to."""
     summary: dict[str, JSON] = field(default_factory=dict[str, JSON])
     version: int = JOURNAL_VERSION
     created: float = field(default_factory=time.time)

@@ -1,3 +1,5 @@
+# LangGraph's signatures are partly untyped.
+# pyright: reportUnknownMemberType=false
 """What all searches of one run share: its folder and logs, models, supplies of sandboxes, and who is told what happens."""
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..agents.agent import Agent
 from ..core.events import Event
+from ..core.observing import UNOBSERVED, Observer
 from ..core.protocols import Meter, Model, Sandboxes, SandboxSpec
 from ..core.tree import Tree
 from ..core.types import NO_USAGE, Budget, Usage
@@ -39,6 +42,7 @@ class Resources:
         stack: closes what is opened.
         budget: the whole run's limits.
         listener: told of all events of all searches. Must not block.
+        observer: looks on at what the searches do.
         stored: what earlier processes spent in each search by its path, model calls left out; None where there were none.
     """
 
@@ -49,6 +53,7 @@ class Resources:
     stack: AsyncExitStack
     budget: Budget
     listener: Listener = lambda _path, _events, _tree: None
+    observer: Observer = UNOBSERVED
     stored: dict[str, Usage] | None = None
     searches: dict[str, Search] = field(default_factory=dict[str, "Search"])
     """Every search of this process by its path, in the order in which they began; ended ones stay."""

@@ -18,10 +18,12 @@ from ..agents.prompting import Prompter
 from ..core.budget import Ledger
 from ..core.errors import JournalError, JournalVersionMismatch, UsageError
 from ..core.events import Event, Within
+from ..core.observing import Observer
 from ..core.protocols import AsksModels, Committing, Recalling, Sandboxes, Strategy
 from ..core.tree import Tree
 from ..core.types import ROOT, Budget, Node, Result, Task
 from ..models.accounts import CallLog
+from ..tracing import observer
 from .journal import Run, RunRecord, RunStore, new_run_id, new_seed
 from .judges import all_parts
 from .resources import Listener, Resources
@@ -83,10 +85,12 @@ class LocalRunner:
 
     Args:
         store: where the runs are kept; `BRANCHWISE_HOME`/runs unless given.
+        observe: makes what looks on at a run; traces it, where the process is set up for that, unless given.
     """
 
-    def __init__(self, store: RunStore | None = None) -> None:
+    def __init__(self, store: RunStore | None = None, *, observe: Callable[[], Observer] = observer) -> None:
         self._store = store
+        self._observe = observe
 
     @property
     def store(self) -> RunStore:
@@ -234,15 +238,17 @@ class LocalRunner:
     ) -> Result:
         from .machine import stored_usage  # LangGraph takes its time to load
 
-        task, budget = Task(**record.task), Budget(**record.budget)
+        task, budget, looks_on = Task(**record.task), Budget(**record.budget), self._observe()
         async with AsyncExitStack() as stack:
             stack.enter_context(_locked(run))
+            ended = stack.enter_context(looks_on.running(record.run_id, agent.name, task, record.trace))
+            record.trace = looks_on.mark() or record.trace
             run.take_over(record)
             log = stack.enter_context(CallLog(run.calls_path))
             lost = log.lost()
             saver = await stack.enter_async_context(run.saver())
             resources = Resources(
-                run, record, log, saver, stack, budget, listener or (lambda _path, _events, _tree: None)
+                run, record, log, saver, stack, budget, listener or (lambda _path, _events, _tree: None), looks_on
             )
             resources.stored = await stored_usage(saver, record.run_id)
             ledger = Ledger(budget, spent=resources.spent(""), elapsed_seconds=record.elapsed_seconds)
@@ -262,6 +268,7 @@ class LocalRunner:
             record.process_started = None
             record.summary = result.to_json()
             run.save(record)
+            ended(result)
             return result
 
 

@@ -82,7 +82,15 @@ class Scope:
         resources = self.resources
         model = await resources.model(named)
         gate = resources.gate(model, calls or model.slots)
-        return Accounted(model, self.ledger, resources.log, gate=gate, live=resources.meters, path=self.path)
+        return Accounted(
+            model,
+            self.ledger,
+            resources.log,
+            gate=gate,
+            live=resources.meters,
+            path=self.path,
+            observer=resources.observer,
+        )
 
     async def search(
         self,
@@ -102,8 +110,17 @@ class Scope:
             origin: state of the sandbox to begin with.
             lost: what calls that a kill cut off are charged with.
         """
-        resources = self.resources
         strategy = comparing(agent, strategy if strategy is not None else agent.strategy).fresh(self.seed)
+        model = agent.model if isinstance(agent.model, str) else agent.model.name
+        with self.resources.observer.searching(
+            self.path, agent=agent.name, model=model, strategy=strategy.name, task=task
+        ) as found:
+            result = await self._search(agent, task, strategy, origin, lost)
+            found(result)
+        return result
+
+    async def _search(self, agent: Agent, task: Task, strategy: Strategy, origin: str | None, lost: Usage) -> Result:
+        resources = self.resources
         # A few calls more than the endpoint serves at once: one that waits there takes a slot the moment it falls free,
         # while the reply is still on its way. A few expansions more than calls: while one runs its tools, another calls.
         model = await resources.model(agent.model)
@@ -123,6 +140,7 @@ class Scope:
             replayed=solver.remember,
             resumed=Resumed(lost, self.ledger.elapsed_seconds),
             selector=agent.select,
+            observer=resources.observer,
         )
         tree = await self._run(search, solver, retention)
         return await outcome(tree, self.ledger, solver, retention, run_id=self.thread, origin=origin)
@@ -143,6 +161,7 @@ class Scope:
             self.resources.log.effects(self.path),
             self.seed,
             await open_judges(agent, accounted, self.model),
+            self.resources.observer,
         )
 
     async def _run(self, search: Search, solver: Solver, retention: Retention | None) -> Tree:

@@ -38,6 +38,7 @@ from ..core.events import (
     Work,
     WorkStarted,
 )
+from ..core.observing import UNOBSERVED, Observer
 from ..core.protocols import Appraisal, Appraiser, Explains, Selector, Strategy
 from ..core.tree import Tree
 from ..core.types import Node, NodeId, StopReason, Verdict, WorkId
@@ -74,6 +75,7 @@ class Search:
         replayed: called once, with the tree as the journal left it, before any work starts.
         resumed: event to begin with, where an earlier process began the run.
         selector: chooses the best node in place of the strategy where none was accepted.
+        observer: looks on at every work item.
     """
 
     strategy: Strategy
@@ -85,6 +87,7 @@ class Search:
     replayed: Callable[[Tree], None] = lambda _tree: None
     resumed: Resumed | None = None
     selector: Selector | None = None
+    observer: Observer = UNOBSERVED
     journaled: bool = field(default=True, init=False)
     """Whether anything stores the events; set by `run_search`."""
     tree: Tree = field(init=False)
@@ -341,6 +344,12 @@ class Search:
     # --- one work item: the place where errors become events ---
 
     async def _run(self, work: Expand | Score) -> Event:
+        with self.observer.working(work) as ended:
+            event = await self._do(work)
+            ended(event)
+        return event
+
+    async def _do(self, work: Expand | Score) -> Event:
         bill = Bill()
         began = monotonic()
         try:

@@ -20,6 +20,7 @@ from pydantic_core import PydanticSerializationError
 from ..core.budget import Ledger
 from ..core.errors import JournalError, ToolError, UsageError
 from ..core.keys import request_key
+from ..core.observing import UNOBSERVED, Observer
 from ..core.protocols import Meter, Model
 from ..core.types import NO_USAGE, ModelRequest, ModelResponse, Usage
 
@@ -211,6 +212,7 @@ class Accounted:
         gate: how many calls may be at the server at once; shared by all users of one endpoint within a run.
         live: where meters of calls in flight are entered; shared likewise.
         path: of the search that makes the calls, within its run.
+        observer: looks on at every call that is made.
     """
 
     inner: Model
@@ -229,6 +231,7 @@ class Accounted:
         gate: asyncio.Semaphore | None = None,
         live: dict[int, Meter] | None = None,
         path: str = "",
+        observer: Observer = UNOBSERVED,
     ) -> None:
         self.inner = inner
         self.ledger = ledger
@@ -236,6 +239,7 @@ class Accounted:
         self.gate = gate or asyncio.Semaphore(inner.slots)
         self.live = {} if live is None else live
         self.path = path
+        self.observer = observer
         if ledger.limits("usd") and inner.price(Usage(prompt_tokens=1, completion_tokens=1)) is None:
             raise UsageError(
                 f"a budget in usd was set but the price of {inner.name} is unknown; give it: "
@@ -289,10 +293,14 @@ class Accounted:
             with await self.ledger.reserve(want, least_completion_tokens=least) as held:
                 number = self.log.enter(key, held.amount, self.path)
                 granted = replace(request.sampling, max_tokens=held.amount.completion_tokens)
+                sent = replace(request, sampling=granted)
                 reply: ModelResponse | None = None
                 self.live[number] = meter
                 try:
-                    return (reply := await self.inner.generate(replace(request, sampling=granted), meter))
+                    with self.observer.calling(self.name, sent, meter) as replied:
+                        reply = await self.inner.generate(sent, meter)
+                        replied(reply)
+                    return reply
                 finally:
                     del self.live[number]
                     cost = meter.usage()

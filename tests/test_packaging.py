@@ -11,7 +11,8 @@ import sys
 import tarfile
 import tomllib
 import zipfile
-from importlib.metadata import packages_distributions
+from importlib.metadata import distribution, packages_distributions
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -157,7 +158,8 @@ def test_folders_are_never_imported_as_top_level_packages() -> None:
 
 def test_dependencies_are_those_that_are_imported() -> None:
     """What works only because another package happens to bring it breaks when that one stops."""
-    shipped = [path for package in PACKAGES for path in (ROOT / FOLDERS[package]).glob("*.py")]
+    packages = set(PACKAGES) - {"branchwise.tracing"}  # it has an extra of its own
+    shipped = [path for package in packages for path in (ROOT / FOLDERS[package]).glob("*.py")]
     names = {name for path in shipped for name in imported(path)} - set(sys.stdlib_module_names) - {"branchwise"}
     origins = packages_distributions()
     needed = {canonicalize_name(name) for module in names for name in origins.get(module.split(".")[0], [module])}
@@ -165,6 +167,22 @@ def test_dependencies_are_those_that_are_imported() -> None:
     # Pytest is put into the sandbox image. LangGraph's parts share a module's name; pydantic decides on its core's version.
     assert declared - needed <= {"pytest"}
     assert {name for name in needed - declared if not name.startswith(("langgraph", "pydantic"))} == set()
+
+
+def test_the_extra_for_tracing_brings_what_tracing_imports() -> None:
+    """OpenTelemetry's packages share one name: each module that is imported comes from a package that the extra names."""
+    modules: set[str] = set()
+    for path in (ROOT / FOLDERS["branchwise.tracing"]).glob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        modules |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+        modules |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    foreign = {module for module in modules if module.split(".")[0] not in sys.stdlib_module_names}
+    specs = {module: find_spec(module) for module in foreign}
+    origins = {module: spec.origin for module, spec in specs.items() if spec is not None and spec.origin is not None}
+    extra = [Requirement(text).name for text in PROJECT["project"]["optional-dependencies"]["tracing"]]
+    brought = {Path(str(file.locate())) for name in extra for file in distribution(name).files or ()}
+    assert {module.split(".")[0] for module in foreign} == {"opentelemetry"}
+    assert {module for module, origin in origins.items() if Path(origin) not in brought} == set()
 
 
 def test_pickle_is_never_imported() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 from typing import Self
 
 from ..core.errors import UsageError
+from ..core.tree import TreeView
+from .equivalence import Same, equal
+from .voting import answered, length_tokens
 
 SURE = 1.645
 """Standard errors by which right trajectories must be shorter: one-sided, at 95 %."""
@@ -27,11 +28,9 @@ class Shortness:
 
     Args:
         orders: for every task its trajectories from the shortest to the longest, "1" for a right and "0" for a wrong one.
-        ties: correction of the variance for equal lengths, as a share of it, in (0, 1].
     """
 
     orders: tuple[str, ...]
-    ties: float = 1.0
 
     @classmethod
     def of(cls, outcomes: Iterable[Iterable[tuple[float, bool]]]) -> Self:
@@ -51,11 +50,20 @@ class Shortness:
                 f"{right} right and {wrong} wrong trajectories tell too little about their lengths; give at least "
                 f"{LEAST_PAIRS} of each, from tasks that are solved sometimes"
             )
-        equal = sum(len(list(same)) ** 2 for task in tasks for _, same in groupby(task, key=itemgetter(0)))
-        pairs = sum(len(task) ** 2 for task in tasks)
         # `sorted` puts the wrong ones of equal length first, which errs on the side of caution.
-        orders = tuple("".join("01"[well] for _, well in task) for task in tasks)
-        return cls(orders, 1.0 - max(0.0, (equal - sum(map(len, tasks))) / pairs))
+        return cls(tuple("".join("01"[well] for _, well in task) for task in tasks))
+
+    @classmethod
+    def of_runs(cls, runs: Iterable[tuple[TreeView, str]], same: Same = "text") -> Self:
+        """Return what finished runs of many trajectories tell, for example of `SelfConsistency`: each tree with the right answer.
+
+        Raises:
+            UsageError: fewer than 20 right or 20 wrong trajectories.
+        """
+        return cls.of(
+            [(length_tokens(node, view), equal(node.answer, right, same)) for node in answered(view)]
+            for view, right in runs
+        )
 
     @property
     def advantage(self) -> float:
@@ -68,7 +76,7 @@ class Shortness:
         """By how many standard errors right trajectories are shorter; negative where they are longer."""
         sizes = [(order.count("1"), order.count("0")) for order in self.orders]
         excess = sum(_wins(order) - a * b / 2 for order, (a, b) in zip(self.orders, sizes, strict=True))
-        variance = self.ties * sum(a * b * (a + b + 1) / 12 for a, b in sizes)
+        variance = sum(a * b * (a + b + 1) / 12 for a, b in sizes)
         return excess / math.sqrt(variance) if variance > 0 else 0.0
 
     def first_of(self, n: int) -> float:

@@ -182,6 +182,19 @@ def test_chances_of_the_shortest_are_exact() -> None:
     assert abs(hard_is_long.z) < 1e-9
 
 
+def test_runs_on_known_tasks_are_evidence() -> None:
+    """Finished runs with the right answers say the same as lengths and rightness counted by hand."""
+    trees = []
+    for seed in range(12):
+        search = TimedSearch(SelfConsistency(n=8, depth=1).fresh(0), SHORT_RIGHT, seed=seed)
+        search.run()
+        trees.append(search.tree)
+    by_hand = [
+        [(node.usage.completion_tokens, node.answer == "right") for node in tree if node.answer] for tree in trees
+    ]
+    assert Shortness.of_runs((tree, "The answer is: right.") for tree in trees) == Shortness.of(by_hand)
+
+
 def test_too_little_is_known() -> None:
     """Twenty right and twenty wrong trajectories are the least."""
     with pytest.raises(UsageError, match="10 right and 0 wrong"):

@@ -26,17 +26,19 @@ class Segment:
     """Tokens of this step, at most."""
     last: bool
     """Whether the turn's own limit is reached with it."""
+    lead: str = ""
+    """What the step begins with, which the model is made to have said."""
 
     def requested(self, request: ModelRequest) -> ModelRequest:
         """Return the request for this part of the turn."""
         sampling = replace(request.sampling, max_tokens=self.max_tokens)
-        return replace(request, sampling=sampling, prefix=self.prefix)
+        return replace(request, sampling=sampling, prefix=self.prefix + self.lead)
 
     def read(self, response: ModelResponse, form: Form) -> Turn:
         """Return the turn as far as it is known; its text is what this step added."""
         if response.finish_reason == "length" and not self.last:
-            return Turn(response.text, partial=True)
-        turn = form.read(replace(response, text=self.prefix + response.text))
+            return Turn(self.lead + response.text, partial=True)
+        turn = form.read(replace(response, text=self.prefix + self.lead + response.text))
         return replace(turn, text=turn.text.removeprefix(self.prefix))
 
 
@@ -54,11 +56,11 @@ def segment(work: Expand, path: Sequence[Node], request: ModelRequest, form: For
     """
     so_far = begun(path)
     whole = request.sampling.max_tokens
-    if work.segment_tokens is None and not so_far:
+    if work.segment_tokens is None and not so_far and not work.lead:
         return Segment("", whole, last=True)
     if not isinstance(form, NativeForm) or request.tools:
         raise UsageError(
-            f"a turn was to be sampled {work.segment_tokens} tokens at a time, which only turns in plain text can be; give the "
+            f"a turn was to be sampled {work.segment_tokens} tokens at a time, or begun for the model, which only turns in plain text can be; give the "
             'agent form="text" and no tools, or a search that takes whole turns'
         )
     if so_far and work.framing is not None:
@@ -70,4 +72,4 @@ def segment(work: Expand, path: Sequence[Node], request: ModelRequest, form: For
         raise UsageError(f"segment_tokens={work.segment_tokens}: at least one token must be sampled")
     left = max(1, whole - sum(node.usage.completion_tokens for node in so_far))
     tokens = min(left, work.segment_tokens or left)
-    return Segment(text_of(so_far), tokens, last=tokens == left)
+    return Segment(text_of(so_far), tokens, tokens == left, work.lead)

@@ -37,6 +37,8 @@ class Expand:
     segment_tokens: int | None = None
     """Sample at most so many tokens of the turn; if it is not over then, the node's step is "partial", and expanding that node
     goes on with the same turn. None: to the turn's end."""
+    lead: str = ""
+    """Text that the turn goes on with before the model does, as if it had said it, for example "Final answer:"."""
     max_tokens: int | None = None
     """Overrides the agent's limit of sampled tokens for this turn."""
     external: Literal["run", "hold", "release"] = "run"

@@ -457,11 +457,11 @@ class Verifier(Protocol):
         ...
 
     @property
-    def scope(self) -> Literal["state", "answer", "set"]:
+    def scope(self) -> Literal["state", "answer", "set", "probe"]:
         """`state`: judges every node's environment, `answer`: only trajectories that gave an answer.
 
         `set`: compares several nodes (`Candidate.rivals`) and says in `Verdict.ranking` what each is worth; asked only where
-        work names it.
+        work names it. `probe`: tells a strategy something of a node, likewise only where work names it.
         """
         ...
 

@@ -34,6 +34,7 @@ from .saturation import Saturation, SaturationLaw, systematic_misfit
 from .selectors import Best, best_by_verdict
 from .self_refine import SelfRefine
 from .soft_tree import SoftTree
+from .solve_detect_verify import SolveDetectVerify
 from .solve_verify import PooledProblem, SolveOrVerify
 from .voting import Vote
 
@@ -76,6 +77,7 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "ShortMajority",
     "Shortness",
     "SoftTree",
+    "SolveDetectVerify",
     "SolveOrVerify",
     "StepBestOfN",
     "TotBFS",

@@ -16,6 +16,7 @@ from .beam import DVTS, Beam, StepBestOfN, TotBFS
 from .best_first import BestFirst
 from .best_of_n import BestOfN
 from .common import BaseStrategy, one_of
+from .comparing import Comparing
 from .controllers import NoiseAware
 from .depth_first import TotDFS
 from .first_finish import FirstFinish, ShortMajority
@@ -35,6 +36,7 @@ from .saturation import Saturation
 from .selectors import Best
 from .self_refine import SelfRefine
 from .soft_tree import SoftTree
+from .solve_detect_verify import SolveDetectVerify
 from .voting import Vote
 
 STRATEGIES: dict[str, type[BaseStrategy]] = {
@@ -64,11 +66,12 @@ STRATEGIES: dict[str, type[BaseStrategy]] = {
         SoftTree,
         Rollover,
         Lookahead,
+        SolveDetectVerify,
     )
 }
 
 
-CONTROLLERS: dict[str, type[Any]] = {controller.name: controller for controller in (NoiseAware, Saturation, Resampling)}
+CONTROLLERS: dict[str, type[Any]] = {controller.name: controller for controller in (NoiseAware, Saturation, Resampling, Comparing)}
 """Strategies around another one, their `inner`."""
 
 SELECTORS: dict[str, type[Selector]] = {

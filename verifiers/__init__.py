@@ -12,7 +12,9 @@ from .input_output import InputOutput
 from .judge import Judge
 from .legality import Legality
 from .listwise import Listwise
+from .probe import Complete
 from .program import ProgramAgreement
+from .rounds import Slope, extra_rounds, known_candidate, known_outcomes, rounds_slope
 from .split import Split
 from .written_tests import WrittenTests
 
@@ -23,6 +25,7 @@ __all__ = [
     "Cached",
     "Calibrated",
     "Case",
+    "Complete",
     "FastSlow",
     "FunctionVerifier",
     "GroupScores",
@@ -31,11 +34,16 @@ __all__ = [
     "Legality",
     "Listwise",
     "ProgramAgreement",
+    "Slope",
     "Split",
     "Tests",
     "Vote",
     "Weighted",
     "WrittenTests",
+    "extra_rounds",
     "false_accept_threshold",
+    "known_candidate",
+    "known_outcomes",
+    "rounds_slope",
     "verifier",
 ]

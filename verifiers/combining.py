@@ -24,10 +24,10 @@ def need_parts(owner: str, parts: Sequence[Verifier], least: int = 1) -> None:
     for part in parts:
         if not hasattr(part, "judge"):
             raise UsageError(f"{owner}: {part!r} is no verifier; decorate the function with @branchwise.verifier")
-        if part.scope == "set":
+        if part.scope in {"set", "probe"}:
             raise UsageError(
-                f"{owner}: verifier {part.name!r} compares candidates, and its verdicts do not add up with those on single ones; "
-                "give it to the agent beside the others"
+                f"{owner}: verifier {part.name!r} compares candidates or is a strategy's probe, and its verdicts do not add up with "
+                "those on single candidates; give it to the agent beside the others"
             )
 
 

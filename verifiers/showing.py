@@ -7,6 +7,7 @@ import json
 from typing import Literal
 
 from ..core.protocols import Candidate
+from ..core.turns import begun, text_of, turns
 from ..core.types import Step
 
 Show = Literal["answer", "steps", "changes"]
@@ -21,8 +22,9 @@ def shown(candidate: Candidate, show: Show) -> str:
         return candidate.answer or "(no answer yet)"
     if show == "changes":
         return _changes(candidate)
-    parts = [_step(node.step) for node in candidate.path if node.step is not None]
-    if (answer := candidate.answer) is not None and not (parts and parts[-1].endswith(answer)):
+    parts = [_step(step) for _, step in turns(candidate.path)]
+    parts.append(text_of(begun(candidate.path)))
+    if (answer := candidate.answer) is not None and not any(part.endswith(answer) for part in parts[-2:]):
         parts.append(f"Final answer: {answer}")
     return "\n\n".join(filter(None, parts)) or "(nothing yet)"
 

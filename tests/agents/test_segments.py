@@ -84,3 +84,16 @@ def test_what_cannot_be_cut_is_refused(form: Form, tools: tuple[ToolSpec, ...], 
     """With words that say what to do."""
     with pytest.raises(UsageError, match=said):
         segment(doing, BEGUN, asked(form, tools), form)
+
+
+def test_a_turn_can_be_made_to_go_on_with_given_words() -> None:
+    """They follow what was said, are part of the prefix, and stand in the step's text like what was sampled."""
+    doing = Expand(WorkId(3), NodeId(2), lead="play. Answer:")
+    part = segment(doing, BEGUN, asked(), TextForm())
+    assert part.requested(asked()).prefix == "All work and no play. Answer:"
+    turn = part.read(ModelResponse(" dull", Usage()), TextForm())
+    assert (turn.text, turn.answer) == ("play. Answer: dull", "All work and no play. Answer: dull")
+    begun = segment(Expand(WorkId(1), ROOT, lead="Wait,"), [ROOT_NODE], asked(), TextForm())
+    assert begun.requested(asked()).prefix == "Wait,"
+    with pytest.raises(UsageError, match="or begun for the model, which only turns in plain text can be"):
+        segment(Expand(WorkId(1), ROOT, lead="Wait,"), [ROOT_NODE], asked(JsonForm()), JsonForm())

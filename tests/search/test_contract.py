@@ -52,6 +52,7 @@ from branchwise.search import (
     SelfRefine,
     ShortMajority,
     SoftTree,
+    SolveDetectVerify,
     StepBestOfN,
     TotDFS,
 )
@@ -103,6 +104,7 @@ STRATEGIES: dict[str, Callable[[], Strategy]] = {
     "lookahead, one far rollout": lambda: Lookahead(
         width=3, rollouts=1, steps=3, temperature=0.5, epsilon=0.2, depth=5
     ),
+    "solve, detect, verify": lambda: SolveDetectVerify(refinements=2, depth=4),
     "ab-mcts": lambda: ABMCTS(depth=4),
     "ab-mcts, beta": lambda: ABMCTS(posterior="beta", depth=3, deduplicate=False),
 }

@@ -1,195 +1,107 @@
-"""Simulated tool use: chains of calls with known transition probabilities, and call graphs with latencies on a virtual clock."""
+"""A simulated world of actions: a goal some steps away, an agent that often takes the wrong one, actions that cannot be undone."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from .errors import UsageError
-from .simulation import uniform
-from .testing import ScriptedModel
-from .types import ModelRequest, ModelResponse, Observation, Step, ToolCall, Usage
-
-Rng = random.Random
-
-END = "end"
-"""What follows the last call of a chain."""
+from .events import Expand
+from .simulation import Path, StepTree, uniform
+from .tree import Tree, TreeView
+from .types import Node, NodeId, Step, Usage
 
 
 @dataclass(frozen=True)
-class ToolChain:
-    """Chains of tool calls, each tool drawn by those before it, arguments often copied from earlier outputs.
+class ToolWorld(StepTree):
+    """One right sequence of actions leads to the goal; whoever leaves it never comes back.
+
+    In every state the agent proposes actions in an order of its own: the right one first with probability `top`, among the
+    first `branching` with probability `among`, else never. Asking again gives the next proposal.
 
     Args:
-        tools: how many there are, named "tool 0" and so on.
-        order: how many of the last calls decide what comes next, 1 or 2.
-        copied: chance that an argument is the output of an earlier call, in [0, 1].
-        ends: chance that a chain ends after any call, in (0, 1].
-        sharpness: how much the likeliest next tool stands out; 0 makes all alike.
-        seed: decides the transition probabilities.
+        branching: proposals that differ, >= 2; after the last one they are drawn anew.
+        depth: actions to the goal.
+        top: probability that the right action is proposed first.
+        among: probability that it is proposed at all.
+        irreversible: share of the actions that have effects outside: under `Expand.external="hold"` they are held back.
+        noise: standard deviation of the error of `value`, persistent for a state.
+        seed: which world it is.
     """
 
-    tools: int = 6
-    order: int = 1
-    copied: float = 0.7
-    ends: float = 0.15
-    sharpness: float = 2.0
-    seed: int = 0
+    branching: int = 4
+    depth: int = 6
+    top: float = 0.6
+    among: float = 0.9
+    irreversible: float = 0.0
+    noise: float = 0.2
 
-    def __post_init__(self) -> None:
-        if self.order not in (1, 2):
-            raise UsageError(f"order={self.order!r} must be 1 or 2")
+    def right(self, path: Path) -> int:  # noqa: ARG002 - the same everywhere
+        """Action 0 is the right one."""
+        return 0
 
-    def chances(self, past: Sequence[str]) -> dict[str, float]:
-        """Return the probability of every next tool, and of the end, after the calls `past`."""
-        known = tuple(past[-self.order :])
-        rng = Rng(int(uniform(self.seed, "chain", known) * 2**53))
-        weights = [rng.expovariate(1.0) ** self.sharpness for _ in range(self.tools)]
-        going_on = 1 - self.ends if past else 1.0
-        chances = {f"tool {n}": going_on * weight / sum(weights) for n, weight in enumerate(weights)}
-        return {**chances, END: 1 - going_on}
-
-    def trajectory(self, seed: int, longest: int = 12) -> list[Step]:
-        """Return a chain as the steps of a trajectory, one call each, with what came back.
-
-        Outputs are "value N"; an argument is one of them or a fresh "input N".
-        """
-        steps: list[Step] = []
-        while len(steps) < longest and (step := self.following(steps, seed)) is not None:
-            steps.append(step)
-        return steps
-
-    def following(self, past: Sequence[Step], seed: int) -> Step | None:
-        """Return the next step of chain `seed`, None where it ends."""
-        rng = Rng(f"{self.seed} {seed} step {len(past)}")
-        chances = self.chances([step.calls[0].name for step in past])
-        name = rng.choices(list(chances), list(chances.values()))[0]
-        if name == END:
-            return None
-        outputs = [step.observations[0].text for step in past]
-        source = rng.choice(outputs) if outputs and rng.random() < self.copied else f"input {rng.randrange(1000)}"
-        call = ToolCall(f"call {len(past)}", name, {"source": source})
-        return Step("tool", "", (call,), (Observation(call.id, f"value {seed}.{len(past)}"),))
-
-    def model(self) -> ScriptedModel:
-        """Return a model that calls tools natively as the chain goes, and answers "done" at its end."""
-
-        def script(request: ModelRequest) -> ModelResponse:
-            calls = [call for message in request.messages for call in message.tool_calls]
-            seen = [message.content for message in request.messages if message.role == "tool"]
-            past = [Step("tool", "", (c,), (Observation(c.id, text),)) for c, text in zip(calls, seen, strict=True)]
-            step = self.following(past, request.sampling.seed or 0)
-            return ModelResponse("done" if step is None else "", Usage(), tool_calls=() if step is None else step.calls)
-
-        return ScriptedModel(script, name="simulated:tools")
-
-
-@dataclass(frozen=True, slots=True)
-class TimedCall:
-    """A call of a graph.
-
-    Args:
-        seconds: how long it takes, >= 0.
-        needs: calls whose results it needs.
-    """
-
-    seconds: float
-    needs: tuple[str, ...] = ()
-
-
-@dataclass
-class CallGraph:
-    """Calls that need each other's results, on a virtual clock: who starts what decides when all is done.
-
-    Args:
-        calls: the calls by name, each after those that it needs.
-        slots: calls in flight at once; None for no limit.
-
-    Raises:
-        UsageError: a call needs one that does not stand before it.
-    """
-
-    calls: Mapping[str, TimedCall]
-    slots: int | None = None
-    now_seconds: float = field(default=0.0, init=False)
-    """The clock."""
-    done: dict[str, float] = field(default_factory=dict[str, float], init=False)
-    """When each call ended."""
-    flying: dict[str, float] = field(default_factory=dict[str, float], init=False)
-    """When each call in flight will end."""
-
-    def __post_init__(self) -> None:
-        before: set[str] = set()
-        for name, call in self.calls.items():
-            if missing := set(call.needs) - before:
-                raise UsageError(f"call {name!r} needs {sorted(missing)}, which must stand before it")
-            before.add(name)
-
-    @classmethod
-    def drawn(cls, seed: int, calls: int = 12, *, needs: float = 0.3, spread: float = 0.5) -> CallGraph:
-        """Return a random graph: lognormal latencies around a second, each earlier call needed with a probability.
+    def proposals(self, path: Path, times: int = 0) -> list[int]:
+        """Return the actions that the agent proposes in a state, in order; off the right way none is right any more.
 
         Args:
-            seed: which one.
-            calls: how many.
-            needs: chance that a call needs an earlier one.
-            spread: standard deviation of the latency's logarithm.
+            path: the state.
+            times: how often all proposals were made before: they are drawn anew each time.
         """
-        rng = Rng(f"{seed} calls")
-        names = [f"call {number}" for number in range(calls)]
-        return cls(
-            {
-                name: TimedCall(rng.lognormvariate(0.0, spread), tuple(n for n in names[:i] if rng.random() < needs))
-                for i, name in enumerate(names)
-            }
-        )
+        wrong = list(range(1, self.branching + 1))
+        chance = uniform(self.seed, "proposals", path, times)
+        if self.progress(path) * self.depth < len(path) or chance >= self.among:
+            return wrong[: self.branching]
+        step = (self.among - self.top) / (self.branching - 1)
+        place = 0 if chance < self.top else min(self.branching - 1, 1 + int((chance - self.top) / step))
+        return [*wrong[:place], 0, *wrong[place : self.branching - 1]]
 
-    @property
-    def work_seconds(self) -> float:
-        """What all calls take one after the other."""
-        return sum(call.seconds for call in self.calls.values())
+    def reaches_out(self, path: Path) -> bool:
+        """Whether the last action of a path has effects outside."""
+        return bool(path) and uniform(self.seed, "irreversible", path) < self.irreversible
 
-    @property
-    def critical_path_seconds(self) -> float:
-        """What they take at least, however many run at once."""
-        ends: dict[str, float] = {}
-        for name, call in self.calls.items():
-            ends[name] = call.seconds + max((ends[need] for need in call.needs), default=0.0)
-        return max(ends.values(), default=0.0)
+    def value(self, path: Path) -> float:
+        """Return what a noisy judge thinks of a state, in [0, 1]: 1 at the goal."""
+        if self.solved(path):
+            return 1.0
+        on_way = self.progress(path) * self.depth >= len(path)
+        error = random.Random(f"{self.seed} value {path}").gauss(0.0, self.noise)  # noqa: S311 - a simulation
+        return min(1.0, max(0.0, (0.3 + 0.7 * self.progress(path) if on_way else 0.2) + error))
 
-    @property
-    def ready(self) -> list[str]:
-        """Calls that can start: what they need is there, and they have not been started."""
+    # --- as nodes ---
+
+    @staticmethod
+    def path(node: Node) -> Path:
+        """Return where a node stands; a held action counts as where it would lead."""
+        text = "" if node.step is None else node.step.text
+        return tuple(int(choice) for choice in text.split(".")) if text else ()
+
+    def expand(self, work: Expand, view: TreeView, seed: int) -> Node:  # noqa: ARG002 - nothing is drawn
+        """Return the node after the next action that is proposed, or after a held one was released."""
+        parent = view[work.node]
+        if work.external == "release":
+            return self._node(work, parent, self.path(parent), held=False)
+        siblings: list[int] = [*view.children(parent.id)]
+        siblings += [w.id for w in view.in_flight.values() if isinstance(w, Expand) and w.node == parent.id]
+        times, place = divmod(sorted(siblings).index(work.id), self.branching)
+        path = (*self.path(parent), self.proposals(self.path(parent), times)[place])
+        return self._node(work, parent, path, held=work.external == "hold" and self.reaches_out(path))
+
+    def _node(self, work: Expand, parent: Node, path: Path, *, held: bool) -> Node:
+        where = ".".join(map(str, path))
+        answer = where if len(path) == self.depth and not held else None
+        step = Step("answer" if answer else "tool", where, held=held)
+        state = parent.env_ref if held else where
+        return Node(NodeId(work.id), parent.id, step, state, parent.depth + 1, Usage(nodes=1), answer)
+
+    def done_outside(self, tree: Tree) -> list[NodeId]:
+        """Return the nodes whose last action had effects outside, and was done."""
         return [
-            name
-            for name, call in self.calls.items()
-            if name not in self.done and name not in self.flying and all(need in self.done for need in call.needs)
+            node.id
+            for node in tree
+            if node.step is not None and not node.step.held and self.reaches_out(self.path(node))
         ]
 
-    @property
-    def room(self) -> int:
-        """How many calls may be started now."""
-        return len(self.calls) if self.slots is None else self.slots - len(self.flying)
 
-    def start(self, name: str) -> None:
-        """Start a call.
-
-        Raises:
-            UsageError: it cannot start: it was started, needs what is not there, or no slot is free.
-        """
-        if name not in self.ready or self.room < 1:
-            raise UsageError(f"{name!r} cannot start now; ready are {self.ready}, slots free: {self.room}")
-        self.flying[name] = self.now_seconds + self.calls[name].seconds
-
-    def finish(self) -> str:
-        """Let the clock go on to the end of the next call; return its name.
-
-        Raises:
-            UsageError: none is in flight.
-        """
-        if not self.flying:
-            raise UsageError("no call is in flight; start one of those that are ready")
-        name = min(self.flying, key=lambda one: (self.flying[one], one))
-        self.now_seconds = self.done[name] = self.flying.pop(name)
-        return name
+def tool_judge(world: StepTree, path: Path) -> float:
+    """Value a state of a `ToolWorld`."""
+    assert isinstance(world, ToolWorld)
+    return world.value(path)

@@ -7,6 +7,7 @@ from .beam import DVTS, Beam, StepBestOfN, TotBFS
 from .best_first import BestFirst
 from .best_of_n import BestOfN
 from .calibration import Calibration, expected_calibration_error, threshold_for
+from .commit import CommitSearch
 from .common import BaseStrategy
 from .comparing import Comparing
 from .controller import Controller
@@ -16,6 +17,7 @@ from .depth_first import TotDFS
 from .estimation import Interval
 from .first_finish import FirstFinish, ShortMajority
 from .hedged import Hedged
+from .iterative import IterativeDecoding
 from .lengths import Shortness
 from .lookahead import Lookahead
 from .majority import BestOfMajority, MajoritySampling
@@ -36,11 +38,14 @@ from .self_refine import SelfRefine
 from .soft_tree import SoftTree
 from .solve_detect_verify import SolveDetectVerify
 from .solve_verify import PooledProblem, SolveOrVerify
+from .three_axes import Allocation, Saturating, Scaling, allocate
+from .turns import Turns
 from .voting import Vote
 
 __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "ABMCTS",
     "AStar",
+    "Allocation",
     "BaseStrategy",
     "Beam",
     "Best",
@@ -49,12 +54,14 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "BestOfN",
     "BetaCoverage",
     "Calibration",
+    "CommitSearch",
     "Comparing",
     "Controller",
     "DVTS",
     "FirstFinish",
     "Hedged",
     "Interval",
+    "IterativeDecoding",
     "Lookahead",
     "MajoritySampling",
     "MinimumBayesRisk",
@@ -70,8 +77,10 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "Resampling",
     "ResamplingLimit",
     "Rollover",
+    "Saturating",
     "Saturation",
     "SaturationLaw",
+    "Scaling",
     "SelfConsistency",
     "SelfRefine",
     "ShortMajority",
@@ -82,8 +91,10 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "StepBestOfN",
     "TotBFS",
     "TotDFS",
+    "Turns",
     "UCT",
     "Vote",
+    "allocate",
     "best_by_verdict",
     "coverage",
     "expected_calibration_error",

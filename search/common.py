@@ -32,6 +32,8 @@ class BaseStrategy:
     _unjudged: dict[NodeId, bool] = field(default_factory=lambda: {ROOT: False}, init=False, repr=False)
     """Nodes that need judging, in order of arrival; True while the judging is in flight. The root comes first: its
     verdicts are what the first steps have to go by."""
+    _named: dict[WorkId, Score] = field(default_factory=dict[WorkId, Score], init=False, repr=False)
+    """Judgements in flight that the strategy asked for by the verifiers' names."""
 
     @property
     def speculative(self) -> bool:
@@ -60,6 +62,9 @@ class BaseStrategy:
     def revalued(self, node: NodeId, view: TreeView) -> None:
         """A node's value changed after it was ready: it was judged again, or verdicts on others say something of it."""
 
+    def answered(self, work: Score, event: Event, view: TreeView) -> None:
+        """A judgement that the strategy asked for by the verifiers' names came to its end, well or not."""
+
     # --- the protocol ---
 
     def ask(self, view: TreeView, slots: int) -> Sequence[Work]:
@@ -80,6 +85,10 @@ class BaseStrategy:
 
     def _tell(self, event: Event, view: TreeView) -> None:
         match event:
+            case WorkStarted(Score(number, _, verifiers) as score) if verifiers:
+                self._named[number] = score
+            case Judged(number) | Failed(number) | Cancelled(number) | Denied(number) if number in self._named:
+                self.answered(self._named.pop(number), event, view)
             case WorkStarted(Score(_, node)):
                 self._unjudged[node] = True
             case WorkStarted(work):

@@ -171,15 +171,19 @@ class Levels(BaseStrategy):
         value, here = view.value(node), view[node]
         value = self.prior if value is None else value
         before = self._worth[ROOT if here.parent is None else here.parent]
+        self._worth[node] = self.combined(before, value, here.depth)
+
+    def combined(self, before: float, value: float, depth: int) -> float:
+        """Return what a prefix of `depth` steps is worth by what it was worth before its last step, and that step's value."""
         match self.aggregate:
             case "last":
-                self._worth[node] = value
+                return value
             case "min":
-                self._worth[node] = min(before, value)
+                return min(before, value)
             case "product":
-                self._worth[node] = before * value
+                return before * value
             case "mean":
-                self._worth[node] = value if here.depth == 1 else before + (value - before) / here.depth
+                return value if depth == 1 else before + (value - before) / depth
 
     def _advance(self, index: int, view: TreeView) -> None:
         """Begin the group's next level where its present one is complete."""

@@ -15,12 +15,14 @@ from .bayes_risk import MinimumBayesRisk
 from .beam import DVTS, Beam, StepBestOfN, TotBFS
 from .best_first import BestFirst
 from .best_of_n import BestOfN
+from .commit import CommitSearch
 from .common import BaseStrategy, one_of
 from .comparing import Comparing
 from .controllers import NoiseAware
 from .depth_first import TotDFS
 from .first_finish import FirstFinish, ShortMajority
 from .hedged import Hedged
+from .iterative import IterativeDecoding
 from .lookahead import Lookahead
 from .majority import BestOfMajority, MajoritySampling
 from .mcts import PUCT, UCT
@@ -37,6 +39,7 @@ from .selectors import Best
 from .self_refine import SelfRefine
 from .soft_tree import SoftTree
 from .solve_detect_verify import SolveDetectVerify
+from .turns import Turns
 from .voting import Vote
 
 STRATEGIES: dict[str, type[BaseStrategy]] = {
@@ -67,11 +70,16 @@ STRATEGIES: dict[str, type[BaseStrategy]] = {
         Rollover,
         Lookahead,
         SolveDetectVerify,
+        IterativeDecoding,
+        Turns,
+        CommitSearch,
     )
 }
 
 
-CONTROLLERS: dict[str, type[Any]] = {controller.name: controller for controller in (NoiseAware, Saturation, Resampling, Comparing)}
+CONTROLLERS: dict[str, type[Any]] = {
+    controller.name: controller for controller in (NoiseAware, Saturation, Resampling, Comparing)
+}
 """Strategies around another one, their `inner`."""
 
 SELECTORS: dict[str, type[Selector]] = {

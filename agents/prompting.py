@@ -14,7 +14,7 @@ from functools import cached_property
 from ..core.errors import UsageError
 from ..core.protocols import Variant
 from ..core.tree import TreeView
-from ..core.turns import begun, turns
+from ..core.turns import begun, text_of, turns
 from ..core.types import Framing, Message, Node, NodeId, Task, ToolSpec
 from .agent import Agent
 from .attempts import framed
@@ -70,6 +70,12 @@ class Prompter:
         first_step = unfinished[0].step if (unfinished := begun(path)) else None
         _add(messages, framing if first_step is None else first_step.framing, view)
         return messages
+
+    def conversation(self, path: Sequence[Node], view: TreeView) -> list[Message]:
+        """Return the messages in which a trajectory came about, what was said of a turn that is not over as the last one."""
+        messages = self.messages(path, view)
+        text = text_of(begun(path))
+        return [*messages, Message("assistant", text)] if text else messages
 
     def variant(self, path: Sequence[Node], framing: Framing | None) -> Variant | None:
         """Return the variant of the task that a trajectory sees: its first step, or `framing` where that is to be taken, says.

@@ -16,6 +16,7 @@ from ..core.events import Expand, Score
 from ..core.keys import derive_seed
 from ..core.observing import UNOBSERVED, Observer
 from ..core.protocols import Candidate, Composed, Context, Meter, Model, Sandboxes, Verifier
+from ..core.protocols import AsksModels, Candidate, Composed, Context, Meter, Model, Sandboxes, Verifier
 from ..core.tree import Tree
 from ..core.types import (
     Node,
@@ -173,7 +174,7 @@ class Solver:
 
     async def _judge(self, verifier: Verifier, candidate: Candidate, bill: Bill) -> Verdict:
         env_ref = candidate.node.env_ref
-        if verifier.scope != "state" or env_ref is None:
+        if verifier.scope != "state" or env_ref is None or _reads(verifier):
             return await self._ask(verifier, candidate, bill)
         key = (verifier.name, env_ref)
         async with self._judging.setdefault(key, asyncio.Lock()):
@@ -208,6 +209,7 @@ class Solver:
             derive_seed(self.seed, work.id),
             {name: Billed(model, bill) for name, model in self.judges.items()},
             charged,
+            lambda path: self.prompter.conversation(path, tree),
         )
 
     async def _charged(self, verifier: Verifier, candidate: Candidate, bill: Bill) -> Verdict:
@@ -258,6 +260,12 @@ def _applies(verifier: Verifier, candidate: Candidate, work: Score) -> bool:
         named = verifier.name in work.verifiers
         return named and (verifier.scope != "answer" or candidate.answer is not None)
     return verifier.scope == "state" or candidate.answer is not None
+
+
+def _reads(verifier: Verifier) -> bool:
+    """Whether a verifier may read the trajectory, so that equal states are no reason for equal verdicts."""
+    parts = verifier.parts if isinstance(verifier, Composed) else ()
+    return isinstance(verifier, AsksModels) or any(map(_reads, parts))
 
 
 def _kind(turn: Turn) -> Any:

@@ -16,6 +16,7 @@ from .types import (
     JSON,
     Command,
     ExecResult,
+    Message,
     ModelRequest,
     ModelResponse,
     Node,
@@ -397,6 +398,8 @@ class Candidate:
     """The models that verifiers have for themselves, by name, under the run's budget likewise."""
     charged: Callable[[Verifier, Candidate], Awaitable[Verdict]] | None = None
     """Has a verifier judge and charges the run for it; None where nothing is charged."""
+    conversation: Callable[[Sequence[Node]], Sequence[Message]] | None = None
+    """Returns the messages in which a trajectory came about, the turn that is not over last; None outside of a run."""
 
     @property
     def node(self) -> Node:

@@ -2,6 +2,7 @@
 
 from .a_star import AStar
 from .ab_mcts import ABMCTS
+from .adaptive import AdaptiveSampling, EarlyPruning, by_rank, restart_outcomes
 from .bayes_risk import MinimumBayesRisk
 from .beam import DVTS, Beam, StepBestOfN, TotBFS
 from .best_first import BestFirst
@@ -10,6 +11,7 @@ from .calibration import Calibration, expected_calibration_error, threshold_for
 from .commit import CommitSearch
 from .common import BaseStrategy
 from .comparing import Comparing
+from .compute_optimal import ComputeOptimal, PolicyTable, Trial, ease
 from .controller import Controller
 from .controllers import NoiseAware
 from .coverage import BetaCoverage, PowerCoverage, coverage, extrapolated, pass_at_k
@@ -45,6 +47,7 @@ from .voting import Vote
 __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "ABMCTS",
     "AStar",
+    "AdaptiveSampling",
     "Allocation",
     "BaseStrategy",
     "Beam",
@@ -56,8 +59,10 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "Calibration",
     "CommitSearch",
     "Comparing",
+    "ComputeOptimal",
     "Controller",
     "DVTS",
+    "EarlyPruning",
     "FirstFinish",
     "Hedged",
     "Interval",
@@ -71,6 +76,7 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "ParticleGibbs",
     "Particles",
     "PerplexityConsistency",
+    "PolicyTable",
     "PooledProblem",
     "PowerCoverage",
     "Rebase",
@@ -91,18 +97,22 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "StepBestOfN",
     "TotBFS",
     "TotDFS",
+    "Trial",
     "Turns",
     "UCT",
     "Vote",
     "allocate",
     "best_by_verdict",
+    "by_rank",
     "coverage",
+    "ease",
     "expected_calibration_error",
     "extrapolated",
     "parse_selector",
     "parse_strategy",
     "pass_at_k",
     "resampling_ceiling",
+    "restart_outcomes",
     "samples_needed",
     "success_rate",
     "systematic_misfit",

@@ -11,6 +11,7 @@ from ..core.errors import UsageError
 from ..core.protocols import Selector, Strategy
 from .a_star import AStar
 from .ab_mcts import ABMCTS
+from .adaptive import AdaptiveSampling, EarlyPruning
 from .bayes_risk import MinimumBayesRisk
 from .beam import DVTS, Beam, StepBestOfN, TotBFS
 from .best_first import BestFirst
@@ -18,6 +19,7 @@ from .best_of_n import BestOfN
 from .commit import CommitSearch
 from .common import BaseStrategy, one_of
 from .comparing import Comparing
+from .compute_optimal import ComputeOptimal
 from .controllers import NoiseAware
 from .depth_first import TotDFS
 from .first_finish import FirstFinish, ShortMajority
@@ -73,6 +75,8 @@ STRATEGIES: dict[str, type[BaseStrategy]] = {
         IterativeDecoding,
         Turns,
         CommitSearch,
+        AdaptiveSampling,
+        EarlyPruning,
     )
 }
 
@@ -92,7 +96,7 @@ def parse_strategy(text: str) -> Strategy:
     """Return the strategy that `name` or `name:option=value,...` describes; `none` is one trajectory.
 
     A controller stands before the strategy that it is around, its options before that: `saturation:best-of-n:n=64`,
-    `saturation:epsilon=0.02:noise-aware:best-first:width=4`.
+    `saturation:epsilon=0.02:noise-aware:best-first:width=4`. `compute-optimal:FILE` goes by a saved table.
 
     Raises:
         UsageError: unknown name or option, or a value that does not fit.
@@ -100,10 +104,15 @@ def parse_strategy(text: str) -> Strategy:
     name, _, rest = text.partition(":")
     if name == "none":
         return BestOfN(n=1)
+    if name == ComputeOptimal.name:
+        path, _, options = rest.partition(",")
+        return ComputeOptimal.load(path, **_options(f"strategy {name!r}", ComputeOptimal, options))
     if name in CONTROLLERS:
         return _around(CONTROLLERS[name], rest)
     if name not in STRATEGIES:
-        raise UsageError(f"no strategy is called {name!r}; there are: none, {', '.join([*STRATEGIES, *CONTROLLERS])}")
+        raise UsageError(
+            f"no strategy is called {name!r}; there are: none, {', '.join([*STRATEGIES, *CONTROLLERS, f'{ComputeOptimal.name}:FILE'])}"
+        )
     return STRATEGIES[name](**_options(f"strategy {name!r}", STRATEGIES[name], rest))
 
 
@@ -154,7 +163,7 @@ def recorded_strategy(text: str) -> Strategy | None:
         rebuilt = _rebuilt(ast.parse(text, mode="eval").body)
     except (SyntaxError, ValueError, TypeError, KeyError):
         return None
-    return rebuilt if type(rebuilt) in (*STRATEGIES.values(), *CONTROLLERS.values()) else None
+    return rebuilt if type(rebuilt) in (*STRATEGIES.values(), *CONTROLLERS.values(), ComputeOptimal) else None
 
 
 def recorded_selector(text: str) -> Selector | None:
@@ -171,7 +180,7 @@ def _rebuilt(node: ast.expr) -> Any:
         return ast.literal_eval(node)
     if not isinstance(node.func, ast.Name) or node.args:
         raise ValueError(ast.unparse(node))
-    named = (*STRATEGIES.values(), *CONTROLLERS.values(), *SELECTORS.values())
+    named = (*STRATEGIES.values(), *CONTROLLERS.values(), ComputeOptimal, *SELECTORS.values())
     kinds: dict[str, type[Any]] = {kind.__name__: kind for kind in named}
     return kinds[node.func.id](**{str(keyword.arg): _rebuilt(keyword.value) for keyword in node.keywords})
 

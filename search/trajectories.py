@@ -70,6 +70,11 @@ class Trajectories(BaseStrategy):
         """Return the number of the trajectory that a node is on; None for the root."""
         return self._number.get(node)
 
+    @property
+    def finished(self) -> bool:
+        """Whether every planned trajectory is over."""
+        return self._planned > 0 and not self._alive and not self._due
+
     # --- what to do next ---
 
     def expansions(self, view: TreeView, slots: int, first: WorkId) -> list[Work]:  # noqa: ARG002 - the base's signature

@@ -1,6 +1,7 @@
 """Verifiers: judges of trajectories."""
 
 from .adapters import Adapted, Calibrated, false_accept_threshold
+from .better import Better
 from .cached import Cached
 from .cases import Case
 from .combinators import All, Any, Vote, Weighted
@@ -22,6 +23,7 @@ __all__ = [
     "Adapted",
     "All",
     "Any",
+    "Better",
     "Cached",
     "Calibrated",
     "Case",

@@ -33,11 +33,14 @@ from branchwise.search import (
     DVTS,
     PUCT,
     UCT,
+    AdaptiveSampling,
     AStar,
     Beam,
     BestFirst,
     BestOfN,
     CommitSearch,
+    ComputeOptimal,
+    EarlyPruning,
     FirstFinish,
     Hedged,
     IterativeDecoding,
@@ -97,6 +100,13 @@ STRATEGIES: dict[str, Callable[[], Strategy]] = {
     "particle gibbs": lambda: ParticleGibbs(particles=3, sweeps=3, depth=4),
     "particle gibbs, tempered": lambda: ParticleGibbs(
         particles=2, sweeps=3, groups=3, cooling=0.5, threshold=1.0, output="draw", depth=3
+    ),
+    "adaptive": lambda: AdaptiveSampling(most=4, gamma=0.3, depth=3),
+    "adaptive, two at a time": lambda: AdaptiveSampling(most=5, gamma=0.0, ahead=2, depth=2),
+    "early pruning": lambda: EarlyPruning(n=5, keep=0.4, depth=4),
+    "early pruning, whole steps": lambda: EarlyPruning(n=3, keep=0.1, checkpoint_tokens=None, depth=3),
+    "compute-optimal": lambda: ComputeOptimal(
+        (0.3,), ("beam:beams=2,width=2,depth=3", "best-of-n:n=5,depth=3"), probes=3, depth=3
     ),
     "saturation": lambda: Saturation(BestOfN(n=6, depth=2), epsilon=0.2, least=2),
     "resampling": lambda: Resampling(BestOfN(n=6, depth=2), fpr=0.3),

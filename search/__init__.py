@@ -14,6 +14,7 @@ from .comparing import Comparing
 from .compute_optimal import ComputeOptimal, PolicyTable, Trial, ease
 from .controller import Controller
 from .controllers import NoiseAware
+from .cost_of_pass import cost_of_pass, cost_of_pass_interval, frontier, frontier_cost
 from .coverage import BetaCoverage, PowerCoverage, coverage, extrapolated, pass_at_k
 from .depth_first import TotDFS
 from .estimation import Interval
@@ -41,6 +42,7 @@ from .soft_tree import SoftTree
 from .solve_detect_verify import SolveDetectVerify
 from .solve_verify import PooledProblem, SolveOrVerify
 from .three_axes import Allocation, Saturating, Scaling, allocate
+from .token_plan import efficiency, largest_remainder, schedule_weights, share_tokens
 from .turns import Turns
 from .voting import Vote
 
@@ -104,16 +106,24 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "allocate",
     "best_by_verdict",
     "by_rank",
+    "cost_of_pass",
+    "cost_of_pass_interval",
     "coverage",
     "ease",
+    "efficiency",
     "expected_calibration_error",
     "extrapolated",
+    "frontier",
+    "frontier_cost",
+    "largest_remainder",
     "parse_selector",
     "parse_strategy",
     "pass_at_k",
     "resampling_ceiling",
     "restart_outcomes",
     "samples_needed",
+    "schedule_weights",
+    "share_tokens",
     "success_rate",
     "systematic_misfit",
     "threshold_for",

@@ -10,7 +10,7 @@ import pytest
 
 from branchwise.core.events import Expand, Expanded, Judged
 from branchwise.core.simulated_answers import Draw, Rng
-from branchwise.core.simulated_stream import StreamSearch, ThoughtStream
+from branchwise.core.simulated_thoughts import StreamSearch, ThoughtStream
 from branchwise.core.simulated_time import TimedSearch
 from branchwise.core.tree import Tree, TreeView
 from branchwise.core.types import ROOT, Node, NodeId, Step, Verdict, WorkId

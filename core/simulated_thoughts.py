@@ -86,10 +86,9 @@ class ThoughtStream(StepTree):
 class StreamSearch(Simulation):
     """Takes a strategy through a `ThoughtStream`, judged by its probe alone."""
 
-    world: ThoughtStream
-
     def verdict(self, node: NodeId) -> Verdict:
         """Return what the probe says."""
+        assert isinstance(self.world, ThoughtStream)
         return Verdict(self.world.foreseen(self.tree.path(node)), "value", "better")
 
     @property

@@ -15,7 +15,6 @@ from ..core.errors import (
 from ..core.events import Expand, Score
 from ..core.keys import derive_seed
 from ..core.observing import UNOBSERVED, Observer
-from ..core.protocols import Candidate, Composed, Context, Meter, Model, Sandboxes, Verifier
 from ..core.protocols import AsksModels, Candidate, Composed, Context, Meter, Model, Sandboxes, Verifier
 from ..core.tree import Tree
 from ..core.types import (

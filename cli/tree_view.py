@@ -62,8 +62,8 @@ def _label(tree: Tree, node: Node, chosen: set[NodeId], title: str) -> Text:
         label.append(f"{node.id} ", style="dim")
         label.append(action(node.step), style="bold" if on_path else "")
     _append_verdict(label, tree, node.id)
-    if (status := tree.status(node.id)) == "pruned":
-        label.append(f"  {status}: same state as another", style="dim")
+    if tree.status(node.id) == "pruned":
+        label.append(f"  pruned: {tree.pruned_for(node.id)}", style="dim")
     if node.usage.tokens:
         label.append(f"  {node.usage.tokens} tok", style="dim")
     if tree.failures(node.id):

@@ -88,6 +88,7 @@ class Tree:
         self._nodes: dict[NodeId, Node] = {root.id: root}
         self._children: dict[NodeId, list[NodeId]] = {}
         self._status: dict[NodeId, NodeStatus] = {}
+        self._pruned_for: dict[NodeId, str] = {}
         self._verdicts: dict[NodeId, tuple[Verdict, ...]] = {}
         self._failures: dict[NodeId, int] = {}
         self._in_flight: dict[WorkId, Work] = {}
@@ -134,8 +135,9 @@ class Tree:
                 self._end(work, usage)
             case Denied(work, _, _, usage):
                 self._end(work, usage)
-            case Pruned(node):
+            case Pruned(node, reason):
                 self._status[node] = "pruned"
+                self._pruned_for[node] = reason
             case Resumed(lost, elapsed_seconds):
                 self.usage += lost
                 self.elapsed_seconds = elapsed_seconds
@@ -209,6 +211,10 @@ class Tree:
     def status(self, node: NodeId) -> NodeStatus:
         """`live` nodes can be expanded."""
         return self._status.get(node, "live")
+
+    def pruned_for(self, node: NodeId) -> str:
+        """Why `node` was closed; empty where it was not."""
+        return self._pruned_for.get(node, "")
 
     def verdicts(self, node: NodeId) -> Sequence[Verdict]:
         """All verdicts on `node`, oldest first."""

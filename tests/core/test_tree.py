@@ -139,6 +139,8 @@ def test_work_that_is_done_at_once_is_never_in_flight() -> None:
     assert list(tree.in_flight) == [1]
     assert tree.next_work == 4
     assert tree.status(ROOT) == "pruned"
+    assert tree.pruned_for(ROOT) == "twin"
+    assert tree.pruned_for(NodeId(1)) == ""
 
 
 def test_the_end_and_the_going_on() -> None:

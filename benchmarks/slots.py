@@ -1,11 +1,14 @@
+# its-hub is partly untyped.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false
 """How well a search keeps a model server's slots busy: the mean number of slots at work, as a share of them all.
 
-A server in a process of its own takes lognormal times (median 50 ms, sigma 1) over its replies and serves 16 at once. A
-best-first search goes through everything that a real run goes through: client, retries, accounts, ledger, machine,
-journal. Beside it, through the same client, a level-synchronous beam search: all of a level's calls end before the next
-level begins.
+A server in a process of its own takes lognormal times (median 50 ms, sigma 1) over its replies and serves 16 at once.
+Best-first search, beams, particles and tree searches go through everything that a real run goes through: client, retries,
+accounts, ledger, machine, journal. A level of a single beam or particle filter waits for its slowest reply, which is its
+nature; several of them side by side (`groups`) fill the slots meanwhile. Beside them, through the same client, its-hub's beam
+search, whose levels are barriers.
 
-    python benchmarks/slots.py [--json] [--nodes N]
+    python benchmarks/slots.py [--json] [--nodes N] [--searches best-first ...]
 """
 
 from __future__ import annotations
@@ -19,17 +22,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from its_hub.api import AbstractLanguageModel, AbstractProcessRewardModel
+from its_hub.core.algorithms.beam_search import BeamSearch
+from its_hub.core.lms.step_generation import StepGeneration
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 import branchwise as bw
 from branchwise.core.budget import Ledger
-from branchwise.core.protocols import Meter
+from branchwise.core.protocols import Meter, Model
 from branchwise.core.types import Budget, Message, ModelRequest, Sampling, Task, ToolCall
 from branchwise.graphs import LocalRunner, RunStore
 from branchwise.models import connect
@@ -40,6 +48,22 @@ from branchwise.models.retry import Retrying
 SLOTS = 16
 MEDIAN_SECONDS = 0.05
 SIGMA = 1.0
+
+SEARCHES: dict[str, bw.Strategy] = {
+    "best-first": bw.search.BestFirst(width=4, depth=6),
+    "beams": bw.search.Beam(beams=4, width=4, depth=100, groups=16),
+    "particles": bw.search.Particles(particles=16, depth=100, groups=16),
+    "uct": bw.search.UCT(width=SLOTS, depth=16),
+    "ab-mcts": bw.search.ABMCTS(depth=16),
+    "noise-aware": bw.search.NoiseAware(bw.search.BestFirst(width=4, depth=6)),
+    "one_beam": bw.search.Beam(beams=4, width=4, depth=1000),
+    "one_particle_filter": bw.search.Particles(particles=16, depth=1000),
+}
+"""What is measured; the last two have a barrier after each level."""
+
+BARRIERS = ("one_beam", "one_particle_filter")
+
+PEER = "its-hub_beam"
 
 
 def reply(body: Mapping[str, Any]) -> Answer:
@@ -107,20 +131,20 @@ class SlotStats(Stats):
         self.changed = now
 
 
-async def serve() -> None:
+async def serve(median_seconds: float) -> None:
     """Be the server until it is told to end, then say how the slots were used."""
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    async with FakeServer(reply, latency=Latency(MEDIAN_SECONDS, SIGMA), slots=SLOTS) as fake:
+    async with FakeServer(reply, latency=Latency(median_seconds, SIGMA), slots=SLOTS) as fake:
         fake.stats = stats = SlotStats()
         print(fake.base_url, flush=True)
         await ended.wait()
         print(json.dumps([*stats.until_last_request, stats.slot_seconds, stats.started.total()]))
 
 
-async def use_of(client: Callable[[str], Awaitable[None]]) -> Use:
+async def use_of(client: Callable[[str], Awaitable[None]], median_seconds: float) -> Use:
     """Let a client work on a fresh server, in a process of its own, and ask the server how it was used."""
-    command = [sys.executable, __file__, "--serve"]
+    command = [sys.executable, __file__, "--serve", "--median-seconds", str(median_seconds)]
     server = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
     assert server.stdout is not None
     base_url = (await server.stdout.readline()).decode().strip()
@@ -135,10 +159,10 @@ async def use_of(client: Callable[[str], Awaitable[None]]) -> Use:
     return Use(busy_seconds / SLOTS / window_seconds, wall_seconds, total_seconds / SLOTS, calls)
 
 
-async def best_first(base_url: str, nodes: int) -> None:
+async def search(base_url: str, strategy: bw.Strategy, nodes: int) -> None:
     """Run an agent that searches, journal and all."""
     model = await connect("openai:fake", base_url=base_url, api_key="none", slots=SLOTS, native_tools=True)
-    agent = bw.Agent(name="noter", model=model, tools=[note], search=bw.search.BestFirst(width=4, depth=6))
+    agent = bw.Agent(name="noter", model=model, tools=[note], search=strategy)
     with tempfile.TemporaryDirectory() as folder:
         runner = LocalRunner(RunStore(Path(folder)))
         result = await runner.run(agent, Task(prompt="Take notes."), Budget(nodes=nodes), seed=1)
@@ -146,57 +170,114 @@ async def best_first(base_url: str, nodes: int) -> None:
     assert result.stop_detail == "the budget's nodes is spent", result.stop_detail
 
 
-async def beam(base_url: str, calls: int) -> None:
-    """Make the calls of a beam search: a level's calls at once, the next level when all of them have ended."""
+class OverOurClient(AbstractLanguageModel):  # type: ignore[misc]  # its-hub has no types
+    """its-hub's language model, by our client: a batch's requests at once."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.requests = 0
+
+    async def agenerate(self, messages: Any, stop: str | None = None, **_options: Any) -> list[dict[str, str]]:  # noqa: ARG002
+        """Reply to each of several conversations."""
+        first = self.requests
+        self.requests += len(messages)
+        requests = [
+            ModelRequest((Message("user", "step"),), Sampling(seed=first + number)) for number in range(len(messages))
+        ]
+        replies = await asyncio.gather(*(self.model.generate(request, Meter()) for request in requests))
+        return [{"role": "assistant", "content": f"{reply.tool_calls}"} for reply in replies]
+
+
+class Alike(AbstractProcessRewardModel):  # type: ignore[misc]  # its-hub has no types
+    """Takes every prefix to be worth as much, as ours do here."""
+
+    async def ascore(self, prompt_or_prompts: Any, steps_or_steps_lst: Sequence[str]) -> list[float]:  # noqa: ARG002
+        """Score prefixes."""
+        return [0.5] * len(steps_or_steps_lst)
+
+    def score(self, prompt_or_prompts: Any, steps_or_steps_lst: Sequence[str]) -> list[float]:  # noqa: ARG002
+        """The same."""
+        return [0.5] * len(steps_or_steps_lst)
+
+
+async def its_hub_beam(base_url: str, calls: int) -> None:
+    """Run its-hub's beam search, 4 beams and 16 candidates on each level, for about so many calls."""
     http = await connect("openai:fake", base_url=base_url, api_key="none", slots=SLOTS)
     with CallLog() as log:
-        model = Retrying(Accounted(http, Ledger(Budget(calls=calls)), log))
-        for level in range(calls // SLOTS):
-            requests = [
-                ModelRequest((Message("user", f"level {level}"),), Sampling(seed=level * SLOTS + number))
-                for number in range(SLOTS)
-            ]
-            await asyncio.gather(*(model.generate(request, Meter()) for request in requests))
+        model = Retrying(Accounted(http, Ledger(Budget(calls=2 * calls)), log))
+        steps = StepGeneration(max_steps=max(1, calls // SLOTS - 1), step_token="\n")
+        await BeamSearch(steps, Alike(), beam_width=4).ainfer(OverOurClient(model), "Take notes.", SLOTS)
     await http.aclose()
 
 
-async def measure(nodes: int) -> tuple[Use, Use]:
-    """Both clients, one after the other."""
-    return (
-        await use_of(lambda base_url: best_first(base_url, nodes)),
-        await use_of(lambda base_url: beam(base_url, max(SLOTS, nodes // 4))),
-    )
+def clients(names: Sequence[str], nodes: int) -> dict[str, Callable[[str], Awaitable[None]]]:
+    """Return what is measured, by name; what has barriers makes a quarter as many calls, for it takes as long for them."""
+    found: dict[str, Callable[[str], Awaitable[None]]] = {}
+    for name in names:
+        if name == PEER:
+            found[name] = partial(its_hub_beam, calls=max(2 * SLOTS, nodes // 4))
+        else:
+            some = nodes // 4 if name in BARRIERS else nodes
+            found[name] = partial(search, strategy=SEARCHES[name], nodes=some)
+    return found
 
 
-def table(ours: Use, level: Use) -> Table:
+async def measure(names: Sequence[str], nodes: int, median_seconds: float, progress: Progress) -> dict[str, Use]:
+    """All clients, one after the other."""
+    bar = progress.add_task("measuring", total=len(names))
+    uses: dict[str, Use] = {}
+    for name, client in clients(names, nodes).items():
+        progress.update(bar, description=name)
+        uses[name] = await use_of(client, median_seconds)
+        progress.advance(bar)
+    return uses
+
+
+def table(uses: Mapping[str, Use], median_seconds: float) -> Table:
     """The figures for people."""
-    view = Table(title=f"{SLOTS} slots, replies after exp(N(ln {MEDIAN_SECONDS * 1000:.0f} ms, {SIGMA:g}))")
+    view = Table(
+        title=f"{SLOTS} slots, replies after exp(N(ln {median_seconds * 1000:.0f} ms, {SIGMA:g}))",
+        caption="the lower part waits for the slowest reply of each level",
+    )
     for heading in ("", "slots in use", "wall", "ideal", "calls"):
         view.add_column(heading, justify="left" if not heading else "right")
-    for name, use in (("best-first search", ours), ("level-synchronous beam", level)):
+    for name, use in uses.items():
+        if name == BARRIERS[0]:
+            view.add_section()
         view.add_row(
-            name, f"{use.slots_in_use:.1%}", f"{use.wall_seconds:.2f} s", f"{use.ideal_seconds:.2f} s", f"{use.calls:,}"
+            name.replace("_", " "),
+            f"{use.slots_in_use:.1%}",
+            f"{use.wall_seconds:.2f} s",
+            f"{use.ideal_seconds:.2f} s",
+            f"{use.calls:,}",
         )
     return view
 
 
 def main() -> None:
     """Measure and print."""
+    everything = [*SEARCHES, PEER]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
-        "--nodes", type=int, default=2400, help="nodes of the search; the beam makes a quarter as many calls"
+        "--nodes", type=int, default=2400, help="nodes of each search; those with barriers make a quarter as many"
+    )
+    parser.add_argument("--searches", nargs="*", default=everything, choices=everything)
+    parser.add_argument(
+        "--median-seconds", type=float, default=MEDIAN_SECONDS, help="of a reply; more on a busy machine"
     )
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
-        asyncio.run(serve())
+        asyncio.run(serve(given.median_seconds))
         return
-    ours, level = asyncio.run(measure(given.nodes))
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        uses = asyncio.run(measure(given.searches, given.nodes, given.median_seconds, progress))
     if given.json:
-        print(json.dumps(ours.to_json() | level.to_json("beam_")))
+        prefixes = {name: "" if name == "best-first" else f"{name.replace('-', '_')}_" for name in uses}
+        print(json.dumps({k: v for name, use in uses.items() for k, v in use.to_json(prefixes[name]).items()}))
     else:
-        Console().print(table(ours, level))
+        Console().print(table(uses, given.median_seconds))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ DOUBT = 0.2
 WORTH_CHOOSING = 0.05
 """Where no node is right with at least this probability, the one that is believed to be worth most is chosen."""
 
-WORTHWHILE = 0.97
+WORTHWHILE = 0.99
 """A further verdict must shrink a node's spread to this share, or it is not asked for."""
 
 

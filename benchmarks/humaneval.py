@@ -42,8 +42,12 @@ class Problem:
 
     def program(self, answer: str) -> str:
         """Return the code of an answer with what stands above it in the prompt."""
-        closed = answer if answer.rstrip().endswith("```") else f"{answer}\n```"
-        return f"{self.preamble}\n{code_of(closed)}"
+        return f"{self.preamble}\n{code_of(closed(answer))}"
+
+
+def closed(answer: str) -> str:
+    """Return a reply with its block of code closed: sampling stops where the model would close it."""
+    return answer if answer.rstrip().endswith("```") else f"{answer}\n```"
 
 
 def problems(path: Path) -> list[Problem]:

@@ -10,6 +10,7 @@ charged for it in full: tokens, and the seconds that the engine was busy with it
 from __future__ import annotations
 
 import argparse
+import ast
 import asyncio
 import json
 import sys
@@ -19,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from humaneval import DATA, FILE, OwnTests, Problem, ask_for_tests, cases_of, passes, problems
+from humaneval import DATA, FILE, OwnTests, Problem, ask_for_tests, cases_of, closed, passes, problems
 from metered import Clocked, Used
 from rich.console import Console
 from rich.progress import Progress
@@ -30,6 +31,7 @@ from branchwise.core.settings import home
 from branchwise.graphs import LocalRunner
 from branchwise.graphs.journal import RunStore
 from branchwise.models import RecordedModel, connect
+from branchwise.verifiers.answers import code_of
 
 MODEL = "embedded:qwen2.5-coder-1.5b"
 
@@ -71,9 +73,30 @@ def repair(calls: int) -> bw.search.BestFirst:
     return bw.search.BestFirst(width=max(1, calls // 2), depth=max(2, calls))
 
 
+def same_program(one: str, other: str) -> bool:
+    """Whether two answers are the same program: comments, docstrings and layout do not count."""
+    return bare(one) == bare(other)
+
+
+def bare(answer: str) -> str:
+    """Return an answer's code without comments, docstrings and layout; what is no Python as it stands."""
+    try:
+        tree = ast.parse(code_of(closed(answer)))
+    except (SyntaxError, ValueError):
+        return answer
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
 METHODS: dict[str, Method] = {
     "one sample": Method(lambda _calls: bw.search.BestOfN(n=1), tests=False),
     "best-of-n": Method(lambda calls: bw.search.BestOfN(n=calls)),
+    "self-consistency": Method(lambda calls: bw.search.SelfConsistency(n=calls, same=same_program), tests=False),
+    "iterative decoding": Method(
+        lambda calls: bw.search.IterativeDecoding(attempts=calls, first=max(1, calls // 2), looks=0)
+    ),
     "best-first": Method(repair, in_file=True),
     "the default: noise-aware best-first": Method(lambda calls: bw.search.NoiseAware(repair(calls)), in_file=True),
 }

@@ -69,6 +69,15 @@ Select = Annotated[
     ),
 ]
 
+Verifiers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--verifier",
+        help="Verifier beside the agent's: judge, vote:k=8:judge, listwise, written-tests … May be given several times.",
+        show_default=False,
+    ),
+]
+
 
 @app.command()
 def run(
@@ -79,6 +88,7 @@ def run(
     ] = None,
     search: Search = None,
     select: Select = None,
+    verifier: Verifiers = None,
     tokens: Tokens = None,
     seconds: Seconds = None,
     nodes: Annotated[int | None, typer.Option(help="Budget: nodes of the tree.", show_default=False)] = None,
@@ -95,6 +105,8 @@ def run(
     strategy = None if search is None else parse_strategy(search)
     if select is not None:
         definition = dataclasses.replace(definition, select=parse_selector(select))
+    added = verifier or []
+    definition = _with_verifiers(definition, added)
     budget = _budget(tokens=tokens, seconds=seconds, nodes=nodes, **_disk(snapshot_gb))
     if not task.strip():
         raise UsageError("the task is empty; say what is to be done")
@@ -105,7 +117,7 @@ def run(
     given = Task(prompt=task, files=None if files is None else str(files.expanduser().resolve()))
 
     def begin(runner: LocalRunner, **hooks: Any) -> Coroutine[Any, Any, Result]:
-        return runner.begin(definition, given, budget, seed=seed, search=strategy, source=source, **hooks)
+        return runner.begin(definition, given, budget, seed=seed, search=strategy, source=source, added=added, **hooks)
 
     _go(definition, begin, given, apply=apply, as_json=as_json)
 
@@ -138,6 +150,7 @@ def resume(
     strategy = _strategy_of(record.strategy, definition, record.seed)
     if record.selector != repr(definition.select) and (selector := recorded_selector(record.selector)) is not None:
         definition = dataclasses.replace(definition, select=selector)
+    definition = _with_verifiers(definition, record.added)
 
     def begin(runner: LocalRunner, **hooks: Any) -> Coroutine[Any, Any, Result]:
         return runner.go_on(definition, record.run_id, budget=_budget(**limits), search=strategy, **hooks)
@@ -279,6 +292,15 @@ def _budget(**limits: Any) -> Budget:
 def _disk(gigabytes: float | None) -> dict[str, int]:
     """Return the limit of what states take on disk, where one was given."""
     return {} if gigabytes is None else {"snapshot_bytes": int(gigabytes * 1e9)}
+
+
+def _with_verifiers(agent: Agent, added: Sequence[str]) -> Agent:
+    """Return the agent with further verifiers."""
+    if not added:
+        return agent
+    from ..verifiers.named import parse_verifier
+
+    return dataclasses.replace(agent, verifiers=[*agent.verifiers, *map(parse_verifier, added)])
 
 
 def _strategy_of(recorded: str, agent: Agent, seed: int) -> Strategy | None:

@@ -170,6 +170,7 @@ class LocalRunner:
         seed: int | None = None,
         search: Strategy | None = None,
         source: str | None = None,
+        added: Sequence[str] = (),
         listener: Listener | None = None,
         started: Callable[[Running], None] | None = None,
     ) -> Result:
@@ -182,6 +183,7 @@ class LocalRunner:
             seed: the run's seed; random unless given.
             search: strategy instead of the agent's.
             source: `file.py:name` of the agent, for a resume from the command line.
+            added: the verifiers that the agent was given there, likewise.
             listener: told every batch of events.
             started: given the run's handle once it is under way.
         """
@@ -198,6 +200,7 @@ class LocalRunner:
             selector=repr(agent.select),
             model=agent.model if isinstance(agent.model, str) else agent.model.name,
             source=source,
+            added=[*added],
         )
         run = self.store.create(record)
         return await self._go(agent, strategy, run, record, listener=listener, started=started)

@@ -106,21 +106,21 @@ def parse_strategy(text: str) -> Strategy:
         return BestOfN(n=1)
     if name == ComputeOptimal.name:
         path, _, options = rest.partition(",")
-        return ComputeOptimal.load(path, **_options(f"strategy {name!r}", ComputeOptimal, options))
+        return ComputeOptimal.load(path, **named_options(f"strategy {name!r}", ComputeOptimal, options))
     if name in CONTROLLERS:
         return _around(CONTROLLERS[name], rest)
     if name not in STRATEGIES:
         raise UsageError(
             f"no strategy is called {name!r}; there are: none, {', '.join([*STRATEGIES, *CONTROLLERS, f'{ComputeOptimal.name}:FILE'])}"
         )
-    return STRATEGIES[name](**_options(f"strategy {name!r}", STRATEGIES[name], rest))
+    return STRATEGIES[name](**named_options(f"strategy {name!r}", STRATEGIES[name], rest))
 
 
 def _around(kind: type[Any], text: str) -> Strategy:
     """Return a controller around the strategy that `text` ends with, by default around its usual one."""
     head, _, tail = text.partition(":")
     options, inside = (head, tail) if "=" in head else ("", text)
-    values = _options(f"controller {kind.name!r}", kind, options)
+    values = named_options(f"controller {kind.name!r}", kind, options)
     if inside:
         values["inner"] = parse_strategy(inside)
         if isinstance(values["inner"], kind):
@@ -140,13 +140,13 @@ def parse_selector(text: str) -> Selector:
     name, _, options = text.partition(":")
     if name not in SELECTORS:
         raise UsageError(f"no selector is called {name!r}; there are: {', '.join(SELECTORS)}")
-    return SELECTORS[name](**_options(f"selector {name!r}", SELECTORS[name], options))
+    return SELECTORS[name](**named_options(f"selector {name!r}", SELECTORS[name], options))
 
 
-def _options(owner: str, kind: type[Any], text: str) -> dict[str, Any]:
+def named_options(owner: str, kind: type[Any], text: str) -> dict[str, Any]:
     """Return the options in `text` as the arguments of `kind`, a dataclass."""
     hints = get_type_hints(kind)
-    known = {f.name: hints[f.name] for f in fields(kind) if f.init and f.name not in {"seed", "inner"}}
+    known = {f.name: hints[f.name] for f in fields(kind) if f.init and f.name not in {"seed", "inner", "verifier"}}
     values: dict[str, Any] = {}
     for option in filter(None, text.split(",")):
         key, equals, value = option.partition("=")

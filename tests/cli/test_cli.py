@@ -50,6 +50,9 @@ coder = bw.Agent(name="coder", model=model(script), **options)
 slow = bw.Agent(name="slow", model=model(lambda request: turn(**RIGHT), 600), **options)
 talker = bw.Agent(name="talker", model=model(
     lambda request: json.dumps({"thought": "", "tool": "answer", "args": {"text": "forty-two"}})))
+quiz = bw.Agent(name="quiz", model=model(lambda request: json.dumps(
+    {"critique": "checked", "verdict": "yes"} if "verdict" in request.response_schema["properties"]
+    else {"thought": "", "tool": "answer", "args": {"text": "5"}})))
 """
 
 
@@ -118,6 +121,20 @@ def test_run_view_runs(shell: Shell, repository: Path) -> None:
     assert shell("resume", run_id)[0] == 0, "an accepted run stays accepted"
     assert shell("runs", "--rm", run_id)[0] == 0
     assert shell.records("runs")[1] == []
+
+
+def test_verifiers_can_be_added(shell: Shell) -> None:
+    """By name, several; the run is resumed with them though the agent has none."""
+    judges = ("--verifier", "vote:k=2:judge:accept=0.5", "--verifier", "judge:name=second,accept=0.5")
+    code, rows = shell.records("run", "agents.py:quiz", "2 + 3?", *judges)
+    assert code == 0
+    result = rows[-1]["result"]
+    assert [verdict["verifier"] for verdict in result["verdicts"]] == ["judge", "second"]
+    assert result["usage"]["verifier_calls"] == 3
+    code, rows = shell.records("resume", result["run_id"])
+    assert (code, rows[-1]["result"]["accepted"]) == (0, True)
+    code, _, err = shell("run", "agents.py:quiz", "2 + 3?", "--verifier", "jury")
+    assert (code, "no verifier is called 'jury'" in err) == (2, True)
 
 
 @pytest.mark.docker

@@ -132,13 +132,13 @@ class OfSteps(AbstractProcessRewardModel):  # type: ignore[misc]  # its-hub has 
     def __init__(self, drafting: Drafting) -> None:
         self.drafting = drafting
 
-    async def ascore(self, prompt_or_prompts: Any, steps_or_steps_lst: Sequence[str]) -> list[float]:  # noqa: ARG002
+    async def ascore(self, prompt_or_messages: Any, steps: Sequence[str]) -> list[float]:  # noqa: ARG002
         """Score prefixes by what they end with."""
-        return [self.drafting.judge(text) for text in steps_or_steps_lst]
+        return [self.drafting.judge(text) for text in steps]
 
-    def score(self, prompt_or_prompts: Any, steps_or_steps_lst: Sequence[str]) -> list[float]:
+    def score(self, prompt_or_messages: Any, steps: Sequence[str]) -> list[float]:
         """The same."""
-        return asyncio.run(self.ascore(prompt_or_prompts, steps_or_steps_lst))
+        return asyncio.run(self.ascore(prompt_or_messages, steps))
 
 
 def its_hub(make: Callable[[Drafting, int], tuple[Any, int]]) -> Solver:

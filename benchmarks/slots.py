@@ -191,13 +191,13 @@ class OverOurClient(AbstractLanguageModel):  # type: ignore[misc]  # its-hub has
 class Alike(AbstractProcessRewardModel):  # type: ignore[misc]  # its-hub has no types
     """Takes every prefix to be worth as much, as ours do here."""
 
-    async def ascore(self, prompt_or_prompts: Any, steps_or_steps_lst: Sequence[str]) -> list[float]:  # noqa: ARG002
+    async def ascore(self, prompt_or_messages: Any, steps: Sequence[str]) -> list[float]:  # noqa: ARG002
         """Score prefixes."""
-        return [0.5] * len(steps_or_steps_lst)
+        return [0.5] * len(steps)
 
-    def score(self, prompt_or_prompts: Any, steps_or_steps_lst: Sequence[str]) -> list[float]:  # noqa: ARG002
+    def score(self, prompt_or_messages: Any, steps: Sequence[str]) -> list[float]:  # noqa: ARG002
         """The same."""
-        return [0.5] * len(steps_or_steps_lst)
+        return [0.5] * len(steps)
 
 
 async def its_hub_beam(base_url: str, calls: int) -> None:

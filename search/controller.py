@@ -41,6 +41,10 @@ class Controller:
         """Whether nothing more is to be expanded; what is there is still judged. Changes nothing."""
         return False
 
+    def room(self, view: TreeView, slots: int) -> int:  # noqa: ARG002 - for subclasses
+        """Return how many of `slots` expansions may be begun now. Changes nothing."""
+        return slots
+
     def heard(self, event: Event, view: TreeView) -> None:
         """Something happened; the inner strategy knows."""
 
@@ -48,7 +52,7 @@ class Controller:
 
     def ask(self, view: TreeView, slots: int) -> Sequence[Work]:
         """Return what the inner strategy wants; where the search is closed no expansions, and an end to those in flight."""
-        wanted = self.inner.ask(view, slots)
+        wanted = self.inner.ask(view, self.room(view, slots))
         if not self.closed(view):
             return wanted
         left = [work for work in wanted if not isinstance(work, Expand)]

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ..core.errors import UsageError
-from ..core.events import Event, Judged
+from ..core.events import Event, Expand, Expanded, Failed, Judged
 from ..core.protocols import Appraisal
 from ..core.tree import TreeView
 from ..core.types import NodeId
-from .common import within
+from .common import MAX_FAILURES, within
 from .controller import Controller
 
 NEGLIGIBLE = 1e-4
@@ -140,6 +140,8 @@ class Resampling(Controller):
     _attempts: int = field(default=0, init=False, repr=False)
     _judged: dict[NodeId, int] = field(default_factory=dict[NodeId, int], init=False, repr=False)
     """Which attempt each answer was that was judged, from 1."""
+    _waiting: dict[NodeId, None] = field(default_factory=dict[NodeId, None], init=False, repr=False)
+    """Answers that wait for their verdicts."""
 
     def __post_init__(self) -> None:
         self._attempts = self.limit.attempts
@@ -153,10 +155,23 @@ class Resampling(Controller):
         """Whether as many answers were judged as is worth it."""
         return len(self._judged) >= self._attempts
 
+    def room(self, view: TreeView, slots: int) -> int:
+        """No more is under way than may still be worth an attempt."""
+        flying = sum(isinstance(work, Expand) for work in view.in_flight.values())
+        return min(slots, max(0, self._attempts - len(self._judged) - len(self._waiting) - flying))
+
     def heard(self, event: Event, view: TreeView) -> None:
         """Number the answers in the order in which they are judged."""
-        if isinstance(event, Judged) and view[event.node].answer is not None:
-            self._judged.setdefault(event.node, len(self._judged) + 1)
+        match event:
+            case Expanded(_, node) if node.answer is not None:
+                self._waiting[node.id] = None
+            case Judged(_, node) if view[node].answer is not None:
+                self._waiting.pop(node, None)
+                self._judged.setdefault(node, len(self._judged) + 1)
+            case Failed(_, node) if view.failures(node) >= MAX_FAILURES:
+                self._waiting.pop(node, None)
+            case _:
+                pass
 
     def accepts(self, node: NodeId, view: TreeView) -> bool:
         """Whether the verifiers accept it, and it is one of the attempts that are worth it."""

@@ -179,16 +179,16 @@ async def test_cancelling_frees_the_slot(model: EmbeddedModel, ask: Ask, until: 
 async def test_greedy_segments_are_the_whole_reply(model: EmbeddedModel) -> None:
     """Cut every 7 tokens and continued, the model says what it says in one go, and what it said is not read again."""
     messages = (Message("user", "Write a short story about a fox and a crow."),)
-    sampling = Sampling(60, 0.0, seed=1, logprobs=0)
+    sampling = Sampling(28, 0.0, seed=1, logprobs=0)
     whole = await model.generate(ModelRequest(messages, sampling), Meter())
     said, logprobs, finish, fresh = "", list[float](), "length", list[int]()
-    while finish == "length" and len(logprobs) < 60:
-        part = replace(sampling, max_tokens=min(7, 60 - len(logprobs)))
+    while finish == "length" and len(logprobs) < 28:
+        part = replace(sampling, max_tokens=min(7, 28 - len(logprobs)))
         reply = await model.generate(ModelRequest(messages, part, prefix=said), Meter())
         said, finish = said + reply.text, reply.finish_reason
         logprobs += [token.logprob for token in reply.logprobs]
         fresh.append(reply.usage.prompt_tokens - reply.usage.cached_tokens)
-    assert len(fresh) == 9
+    assert len(fresh) == 4
     assert said == whole.text
     assert logprobs == pytest.approx([token.logprob for token in whole.logprobs], abs=0.05)
     assert max(fresh[1:]) <= 2

@@ -101,10 +101,8 @@ STRATEGIES: dict[str, Callable[[], Strategy]] = {
     "particle gibbs, tempered": lambda: ParticleGibbs(
         particles=2, sweeps=3, groups=3, cooling=0.5, threshold=1.0, output="draw", depth=3
     ),
-    "adaptive": lambda: AdaptiveSampling(most=4, gamma=0.3, depth=3),
-    "adaptive, two at a time": lambda: AdaptiveSampling(most=5, gamma=0.0, ahead=2, depth=2),
+    "adaptive": lambda: AdaptiveSampling(most=5, gamma=0.2, ahead=2, depth=2),
     "early pruning": lambda: EarlyPruning(n=5, keep=0.4, depth=4),
-    "early pruning, whole steps": lambda: EarlyPruning(n=3, keep=0.1, checkpoint_tokens=None, depth=3),
     "compute-optimal": lambda: ComputeOptimal(
         (0.3,), ("beam:beams=2,width=2,depth=3", "best-of-n:n=5,depth=3"), probes=3, depth=3
     ),

@@ -44,9 +44,8 @@ class Noisy(Simulation):
 def made(make: Callable[[], Strategy], around: type[NoiseAware] | None) -> Strategy:
     """A fresh strategy, within a controller where that can be around it."""
     inner = make()
-    if around is None or isinstance(inner, tuple(named.CONTROLLERS.values())):
+    if around is None or not isinstance(inner, BaseStrategy):
         return inner.fresh(1)
-    assert isinstance(inner, BaseStrategy)
     return around(inner).fresh(1)
 
 

@@ -88,26 +88,26 @@ async def test_nothing_said_is_nothing_asked() -> None:
 
 @pytest.mark.model
 async def test_a_real_model_prunes_itself(tmp_path: Path) -> None:
-    """The small model is asked in the middle of three answers, says yes or no with some probability, and finishes one."""
+    """The small model is asked in the middle of two answers, says yes or no with some probability, and finishes one."""
     pull(entry(SMALL))
     agent = bw.Agent(
         name="writer",
         model=f"embedded:{SMALL}",
         form="text",
         verifiers=[Better()],
-        search=bw.search.EarlyPruning(n=3, keep=0.3, checkpoint_tokens=8),
-        sampling=bw.Sampling(max_tokens=200, temperature=0.9),
+        search=bw.search.EarlyPruning(n=2, keep=0.5, checkpoint_tokens=6),
+        sampling=bw.Sampling(max_tokens=40, temperature=0.9),
     )
     runner = LocalRunner(RunStore(tmp_path / "runs"))
     task = Task(prompt="Name one colour. Answer with a short sentence.")
     result = await runner.run(agent, task, bw.Budget(seconds=120), seed=3)
     begun = [node for node in result.tree if node.depth == 1]
-    assert len(begun) == 3
+    assert len(begun) == 2
     values = [value for node in begun if (value := result.tree.value(node.id)) is not None]
     assert values
     assert all(0 < value < 1 for value in values)
     finished = [node for node in result.tree if node.depth == 2 or (node.depth == 1 and node.answer is not None)]
-    assert 1 <= len(finished) < 3 or all(node.answer is not None for node in begun)
+    assert len(finished) == 1 or all(node.answer is not None for node in begun)
     for node in finished:
         said = text_of(result.tree.path(node.id))
         assert node.answer is None or node.answer == said.strip()

@@ -1,5 +1,6 @@
 """Agents: what a user defines, the forms of a turn, the prompts, and the solver that takes turns."""
 
 from .agent import Agent
+from .spawning import Spawn
 
-__all__ = ["Agent"]
+__all__ = ["Agent", "Spawn"]

@@ -66,21 +66,22 @@ class Actor:
 
     async def call(self, key: str, call: ToolCall, ctx: Context, bill: Bill) -> Observation:
         """Run one call. What goes wrong in it is for the model to see; what goes wrong around it ends the branch."""
-        with await self._ledger.reserve(Usage(tool_calls=1)) as held:
-            held.actual = Usage(tool_calls=1)
-            bill.add(held.actual)
-            try:
-                return Observation(call.id, await self._observed(key, call, ctx, bill))
-            except (BudgetExceeded, ModelError, SandboxError):
-                raise
-            except TimeoutError:
-                return Observation(
-                    call.id, f"{call.name} was stopped after {self._tools[call.name].timeout_seconds:g} s", ok=False
-                )
-            except (ToolError, UsageError) as error:
-                return Observation(call.id, str(error), ok=False)
-            except Exception as error:  # noqa: BLE001 - a user's tool may raise anything; the model gets to see it
-                return Observation(call.id, f"{call.name} failed: {type(error).__name__}: {error}", ok=False)
+        # Charged before it runs: it may wait for searches within this one, and these must not wait for what it holds.
+        (await self._ledger.reserve(Usage(tool_calls=1))).settle(Usage(tool_calls=1))
+        bill.add(Usage(tool_calls=1))
+        ctx.call, ctx.spawned = key, 0
+        try:
+            return Observation(call.id, await self._observed(key, call, ctx, bill))
+        except (BudgetExceeded, ModelError, SandboxError):
+            raise
+        except TimeoutError:
+            return Observation(
+                call.id, f"{call.name} was stopped after {self._tools[call.name].timeout_seconds:g} s", ok=False
+            )
+        except (ToolError, UsageError) as error:
+            return Observation(call.id, str(error), ok=False)
+        except Exception as error:  # noqa: BLE001 - a user's tool may raise anything; the model gets to see it
+            return Observation(call.id, f"{call.name} failed: {type(error).__name__}: {error}", ok=False)
 
     async def _observed(self, key: str, call: ToolCall, ctx: Context, bill: Bill) -> str:
         tool = self._tools.get(call.name)

@@ -14,6 +14,7 @@ from ..core.protocols import Memory, Model, SandboxSpec, Selector, Strategy, Var
 from ..core.types import Budget, Result, Sampling, Task
 from ..search import BestOfN
 from ..tools.tool import Tool, flatten
+from .spawning import Spawn
 
 T = TypeVar("T")
 
@@ -38,6 +39,7 @@ class Agent:
         variants: other ways of putting the task, for strategies that ask in several ways.
         memory: what was learnt in earlier runs, for strategies that look things up there.
         sandbox: where its tools work; needed by tools that use `ctx.sandbox` and by verifiers that run code.
+        spawn: lets the model start searches of its own and join them.
         sampling: how the model is sampled.
         form: how the model says what it does. `native` uses the server's tool calling, `json` one JSON object per turn
             that the server's grammar enforces (for small models), `text` plain text without tools, which alone can be
@@ -59,6 +61,7 @@ class Agent:
     variants: Sequence[Variant] = ()
     memory: Memory | None = None
     sandbox: SandboxSpec | None = None
+    spawn: Spawn | None = None
     sampling: Sampling = field(default_factory=Sampling)
     form: FormName = "auto"
     context: ContextSetting = "list"
@@ -95,8 +98,8 @@ class Agent:
 
     @property
     def toolbox(self) -> tuple[Tool, ...]:
-        """All tools, toolsets unpacked."""
-        return flatten(self.tools)
+        """All tools, toolsets unpacked; those for searches within the search last."""
+        return flatten(self.tools) + (self.spawn.tools(self) if self.spawn is not None else ())
 
     @property
     def strategy(self) -> Strategy:

@@ -15,7 +15,7 @@ from ..core.errors import (
 from ..core.events import Expand, Score
 from ..core.keys import derive_seed
 from ..core.observing import UNOBSERVED, Observer
-from ..core.protocols import AsksModels, Candidate, Composed, Context, Meter, Model, Sandboxes, Verifier
+from ..core.protocols import AsksModels, Candidate, Children, Composed, Context, Meter, Model, Sandboxes, Verifier
 from ..core.tree import Tree
 from ..core.types import (
     Node,
@@ -57,6 +57,7 @@ class Solver:
         seed: the run's seed.
         judges: the models that verifiers have for themselves, by name, likewise accounted and retrying.
         observer: looks on at tools and verifiers.
+        children: where tool calls start searches within this one.
     """
 
     agent: Agent
@@ -70,6 +71,7 @@ class Solver:
     seed: int
     judges: Mapping[str, Model] = field(default_factory=dict[str, Model])
     observer: Observer = UNOBSERVED
+    children: Children | None = None
     _judged: dict[tuple[str, str], Verdict] = field(default_factory=dict[tuple[str, str], Verdict])
     """Verdicts by verifier and environment state: an equal state is not judged again."""
     _judging: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict[tuple[str, str], asyncio.Lock])
@@ -94,14 +96,15 @@ class Solver:
             env_ref = parent.env_ref
             observations: tuple[Observation, ...] = ()
             held = work.external == "hold" and self.actor.reaches_out(turn.calls)
+            # A step that acts counts from here on: it may wait for searches within, which must not wait for what it holds.
+            room.settle(Usage(nodes=1))
+            bill.add(room.actual)
             if held:
                 observations = tuple(Observation(call.id, HELD) for call in turn.calls)
             elif turn.calls:
                 observations, env_ref = await self._act(work, turn.calls, path, bill)
             elif turn.problem is not None:
                 observations = (Observation("", turn.problem, ok=False),)
-            room.actual = Usage(nodes=1)
-        bill.add(Usage(nodes=1))
         step = Step(_kind(turn), turn.text, turn.calls, observations, self.model.name, logprob, work.framing, held)
         answer = turn.answer
         if answer is not None and (variant := self.prompter.variant(path, work.framing)) is not None:
@@ -113,10 +116,9 @@ class Solver:
         step = path[-1].step
         if step is None or not step.held:
             raise UsageError(f"node {work.node} was to be released, and its step is not held; release held steps only")
-        with await self.ledger.reserve(Usage(nodes=1)) as room:
-            observations, env_ref = await self._act(work, step.calls, path, bill)
-            room.actual = Usage(nodes=1)
+        (await self.ledger.reserve(Usage(nodes=1))).settle(Usage(nodes=1))
         bill.add(Usage(nodes=1))
+        observations, env_ref = await self._act(work, step.calls, path, bill)
         done = replace(step, observations=observations, held=False)
         return Node(NodeId(work.id), work.node, done, env_ref, path[-1].depth + 1, bill.usage)
 
@@ -148,7 +150,7 @@ class Solver:
         env_ref = path[-1].env_ref
         await self.ensure_state(path, bill)
         async with self._environment(env_ref, bill) as environment:
-            ctx = Context(self.task, environment, path)
+            ctx = Context(self.task, environment, path, children=self.children)
             observations = [
                 await self.actor.call(f"{work.id}.{index}", call, ctx, bill) for index, call in enumerate(calls)
             ]

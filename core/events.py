@@ -156,6 +156,27 @@ class Pruned:
 
 
 @dataclass(frozen=True, slots=True)
+class Spawned:
+    """A search within this one began, or went on after a kill."""
+
+    name: str
+    agent: str
+    task: str
+    """Its prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A search within this one ended. What it cost is in its own journal."""
+
+    name: str
+    reason: str
+    """Why it stopped, or what broke it."""
+    answer: str | None = None
+    accepted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Resumed:
     """The run went on in a new process."""
 
@@ -210,6 +231,8 @@ Event = (
     | Cancelled
     | Denied
     | Pruned
+    | Spawned
+    | Joined
     | Resumed
     | Selected
     | Accepted

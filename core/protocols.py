@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from .errors import VerifierError
 from .events import Event, Work
@@ -14,6 +14,7 @@ from .keys import derive_seed
 from .tree import TreeView
 from .types import (
     JSON,
+    Budget,
     Command,
     ExecResult,
     Message,
@@ -21,12 +22,18 @@ from .types import (
     ModelResponse,
     Node,
     NodeId,
+    Result,
     Semantics,
     StateCost,
     Task,
     Usage,
     Verdict,
 )
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from .groups import Group
 
 # --- models -----------------------------------------------------------------------------------------------------------
 
@@ -636,6 +643,42 @@ Effects = Literal["pure", "sandbox", "external"]
 """What a tool may change: nothing; the branch's own sandbox; the world. Speculative branches never run `external` tools."""
 
 
+class Children(Protocol):
+    """The searches within the one that a tool call belongs to. They end with it at the latest."""
+
+    @property
+    def depth(self) -> int:
+        """How many searches this one is within."""
+        ...
+
+    def share(self, part: float) -> Budget:
+        """Return a part, in (0, 1], of what is left of every limit; the deadline stays."""
+        ...
+
+    def start(
+        self, name: str, agent: Any, task: Task, *, origin: str | None = None, budget: Budget | None = None
+    ) -> asyncio.Future[Result]:
+        """Start a search; one of this name that goes on or has ended is not started again. Wait for it with `asyncio.wait`.
+
+        A run that is resumed calls this with the same name again, and the search goes on where it was.
+
+        Args:
+            name: unique among the searches within this one.
+            agent: an `Agent`.
+            task: what is to be done.
+            origin: state of the sandbox to begin with.
+            budget: what it may spend of this search's budget; all of it unless given.
+
+        Raises:
+            UsageError: the agent cannot work here.
+        """
+        ...
+
+    async def cancel(self, name: str) -> None:
+        """Stop a search and wait until it is gone; nothing where there is none of this name."""
+        ...
+
+
 @dataclass(slots=True)
 class Context:
     """What a tool gets beside its arguments (`ctx: bw.Context` as its first parameter)."""
@@ -646,6 +689,25 @@ class Context:
     """Nodes from the root to the one that is being expanded."""
     notes: dict[str, JSON] = field(default_factory=dict[str, JSON])
     """Scratch space of the turn, shared by its tool calls."""
+    children: Children | None = None
+    """Where searches within this one are started; None where an action is only done again to bring a state back."""
+    call: str = ""
+    """Names the call within its search; the same after a kill."""
+    spawned: int = 0
+    """How many searches the call has started."""
+
+    def group(self, budget: Budget | None = None) -> Group:
+        """Return a group of searches that this tool call starts, to be used with `async with`.
+
+        Args:
+            budget: what each of them may spend unless told otherwise; all that is left here unless given.
+
+        Raises:
+            UsageError: there is no run in which they could take place.
+        """
+        from .groups import Group
+
+        return Group(self, budget)
 
     @property
     def sandbox(self) -> Environment:

@@ -14,11 +14,13 @@ from .events import (
     Expand,
     Expanded,
     Failed,
+    Joined,
     Judged,
     Pruned,
     Resumed,
     Score,
     Selected,
+    Spawned,
     Stopped,
     Work,
     WorkStarted,
@@ -150,7 +152,7 @@ class Tree:
             case Stopped(_, _, elapsed_seconds):
                 self.stopped = event
                 self.elapsed_seconds = elapsed_seconds
-            case Abstained():
+            case Abstained() | Spawned() | Joined():
                 pass
 
     def _end(self, work: WorkId, usage: Usage) -> None:

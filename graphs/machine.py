@@ -69,8 +69,14 @@ def search_graph() -> StateGraph[SearchState, Search, SearchState, SearchState]:
     return graph
 
 
-async def run_search(search: Search, graph: Machine, thread: str) -> Tree:
+async def run_search(search: Search, graph: Machine, thread: str, *, once: bool = False) -> Tree:
     """Run the machine to its end, from the beginning or from where its journal ends.
+
+    Args:
+        search: what is run.
+        graph: the machine.
+        thread: name of the journal.
+        once: leave a search alone that has ended: only its journal is read. One that was interrupted has not.
 
     Returns:
         The tree with its selected node.
@@ -82,9 +88,13 @@ async def run_search(search: Search, graph: Machine, thread: str) -> Tree:
     go_on = partial(graph.ainvoke, config=config, context=search, **durable)
     search.journaled = graph.checkpointer is not None
     try:
-        if graph.checkpointer is not None and (await graph.aget_state(config)).next:
-            # None lets LangGraph finish the super-step in which an earlier process was killed.
-            await go_on(None)
+        if graph.checkpointer is not None:
+            state = await graph.aget_state(config)
+            if state.next:
+                # None lets LangGraph finish the super-step in which an earlier process was killed.
+                await go_on(None)
+            elif once:
+                search.replay(events_of(cast("SearchState", state.values)))
         if search.tree.stopped is None:
             # A run that begins, or an ended one that goes on: its journal is read, and a new round of it begins.
             await go_on({"phase": "search"})

@@ -19,13 +19,13 @@ from ..core.budget import Ledger
 from ..core.errors import JournalError, JournalVersionMismatch, UsageError
 from ..core.events import Event, Within
 from ..core.observing import Observer
-from ..core.protocols import AsksModels, Committing, Recalling, Sandboxes, Strategy
+from ..core.protocols import Sandboxes, Strategy
 from ..core.tree import Tree
 from ..core.types import ROOT, Budget, Node, Result, Task
 from ..models.accounts import CallLog
 from ..tracing import observer
+from .checks import check
 from .journal import Run, RunRecord, RunStore, new_run_id, new_seed
-from .judges import all_parts
 from .resources import Listener, Resources
 from .scope import Scope, form_of
 from .search import Search
@@ -188,7 +188,7 @@ class LocalRunner:
             started: given the run's handle once it is under way.
         """
         strategy = search if search is not None else agent.strategy
-        _check(agent, strategy, task)
+        check(agent, strategy, task)
         seed = new_seed() if seed is None else seed
         record = RunRecord(
             run_id=new_run_id(),
@@ -273,45 +273,6 @@ class LocalRunner:
             run.save(record)
             ended(result)
             return result
-
-
-def _check(agent: Agent, strategy: Strategy, task: Task) -> None:
-    """Refuse combinations that cannot work, before anything is started.
-
-    Raises:
-        UsageError: with what to change.
-    """
-    if isinstance(strategy, Recalling) and strategy.recalls and agent.memory is None:
-        raise UsageError(
-            f"{strategy.name} looks things up in the agent's memory, and agent {agent.name!r} has none; give it one: "
-            "Agent(memory=bw.memory.Store('memory.sqlite'))"
-        )
-    commits = isinstance(strategy, Committing) and strategy.commits
-    if (
-        strategy.speculative
-        and not commits
-        and (external := [t.name for t in agent.toolbox if t.effects == "external"])
-    ):
-        raise UsageError(
-            f"tool {external[0]!r} has external effects, and {strategy.name} runs branches that it may throw away; use it "
-            "without search, with one that commits itself (search.CommitSearch), or split the action off"
-        )
-    if agent.sandbox is None:
-        needy = [t.name for t in agent.toolbox if t.wants_context and t.effects == "sandbox"]
-        needy += [v.name for v in all_parts(agent.verifiers) if v.scope == "state" and not isinstance(v, AsksModels)]
-        if needy:
-            raise UsageError(
-                f"{needy[0]!r} works in a sandbox and agent {agent.name!r} has none; give it one: "
-                "Agent(sandbox=bw.sandboxes.Docker())"
-            )
-        if task.files is not None:
-            raise UsageError(f"the task has files but agent {agent.name!r} has no sandbox to put them into")
-    if agent.select is not None and (sets := [v.name for v in agent.verifiers if v.scope == "set"]):
-        raise UsageError(
-            f"verifier {sets[0]!r} compares the answers and chooses among them, and so does select={agent.select!r}; leave one out"
-        )
-    if (files := files_of(task)) is not None and not files.exists():
-        raise UsageError(f"files={task.files!r} is no folder or archive")
 
 
 async def _keep_origin(sandboxes: Sandboxes, source: Path, record: RunRecord) -> None:

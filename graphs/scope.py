@@ -17,6 +17,7 @@ from ..core.tree import Tree
 from ..core.types import NO_USAGE, ROOT, Budget, Node, Result, Task, Usage
 from ..models.accounts import Accounted
 from ..models.retry import Retrying
+from .children import ScopeChildren
 from .judges import all_parts, comparing, open_judges
 from .outcome import outcome
 from .resources import Resources
@@ -100,6 +101,7 @@ class Scope:
         strategy: Strategy | None = None,
         origin: str | None = None,
         lost: Usage = NO_USAGE,
+        once: bool = False,
     ) -> Result:
         """Search for an answer to `task`, or go on where an earlier process was.
 
@@ -109,17 +111,20 @@ class Scope:
             strategy: instead of the agent's.
             origin: state of the sandbox to begin with.
             lost: what calls that a kill cut off are charged with.
+            once: where an earlier process came to its end, return that result; else an ended search goes on.
         """
         strategy = comparing(agent, strategy if strategy is not None else agent.strategy).fresh(self.seed)
         model = agent.model if isinstance(agent.model, str) else agent.model.name
         with self.resources.observer.searching(
             self.path, agent=agent.name, model=model, strategy=strategy.name, task=task
         ) as found:
-            result = await self._search(agent, task, strategy, origin, lost)
+            result = await self._search(agent, task, strategy, origin, lost=lost, once=once)
             found(result)
         return result
 
-    async def _search(self, agent: Agent, task: Task, strategy: Strategy, origin: str | None, lost: Usage) -> Result:
+    async def _search(
+        self, agent: Agent, task: Task, strategy: Strategy, origin: str | None, *, lost: Usage, once: bool
+    ) -> Result:
         resources = self.resources
         # A few calls more than the endpoint serves at once: one that waits there takes a slot the moment it falls free,
         # while the reply is still on its way. A few expansions more than calls: while one runs its tools, another calls.
@@ -142,7 +147,11 @@ class Scope:
             selector=agent.select,
             observer=resources.observer,
         )
-        tree = await self._run(search, solver, retention)
+        solver.children = children = ScopeChildren(self, search.report)
+        try:
+            tree = await self._run(search, solver, retention, once=once)
+        finally:
+            await children.close()
         return await outcome(tree, self.ledger, solver, retention, run_id=self.thread, origin=origin)
 
     async def _solver(
@@ -164,7 +173,7 @@ class Scope:
             self.resources.observer,
         )
 
-    async def _run(self, search: Search, solver: Solver, retention: Retention | None) -> Tree:
+    async def _run(self, search: Search, solver: Solver, retention: Retention | None, *, once: bool) -> Tree:
         """Take the search to its end; its states are kept within the run's limit meanwhile."""
         from .machine import run_search
 
@@ -173,7 +182,7 @@ class Scope:
         if self.resources.interrupted:
             search.interrupt()
         try:
-            return await run_search(search, self.resources.machine, self.thread)
+            return await run_search(search, self.resources.machine, self.thread, once=once)
         finally:
             if retention is not None and kept is not None and self.path:
                 chosen = search.tree.selected

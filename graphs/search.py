@@ -28,12 +28,14 @@ from ..core.events import (
     Expand,
     Expanded,
     Failed,
+    Joined,
     Judged,
     Prune,
     Pruned,
     Resumed,
     Score,
     Selected,
+    Spawned,
     Stopped,
     Work,
     WorkStarted,
@@ -118,6 +120,11 @@ class Search:
         self._interrupted = True
         self._news.set()
 
+    def report(self, event: Spawned | Joined) -> None:
+        """Take in what happened beside the search's own work."""
+        self._done.append(event)
+        self._news.set()
+
     @property
     def in_flight(self) -> int:
         """Number of work items in flight."""
@@ -168,6 +175,12 @@ class Search:
                     pass
             self.tree.apply(event)
             self.strategy.tell((event,), self.tree)
+
+    def replay(self, journal: Sequence[Event]) -> None:
+        """Take in what an ended search did, to have its result. One that was interrupted, or never ran, is left to run."""
+        if journal and isinstance(last := journal[-1], Stopped) and last.reason != "interrupted":
+            self._take(journal)
+            self.replayed(self.tree)
 
     def _begin(self, journal: list[Event]) -> list[Event]:
         """Replay the journal and re-issue what was in flight when it ended."""

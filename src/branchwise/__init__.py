@@ -17,7 +17,7 @@ Define an `Agent`, give it tools and verifiers, and say how its trajectories are
 """
 
 from branchwise import memory, models, sandboxes, search, tools, verifiers
-from branchwise.agents import Agent, variants
+from branchwise.agents import Agent, Spawn, variants
 from branchwise.agents.agent import install_runner as _install_runner
 from branchwise.core.budget import Ledger
 from branchwise.core.errors import (
@@ -46,6 +46,7 @@ from branchwise.core.errors import (
     VerifierError,
 )
 from branchwise.core.events import Event, Within
+from branchwise.core.groups import Conclusion, Group
 from branchwise.core.protocols import (
     Appraisal,
     Candidate,
@@ -90,12 +91,14 @@ __all__ = [
     "BudgetExceeded",
     "Candidate",
     "CatalogError",
+    "Conclusion",
     "Context",
     "EmptyFrontier",
     "Environment",
     "Event",
     "ExecResult",
     "Framing",
+    "Group",
     "JournalError",
     "JournalVersionMismatch",
     "Ledger",
@@ -120,6 +123,7 @@ __all__ = [
     "Sandboxes",
     "SearchError",
     "Selector",
+    "Spawn",
     "Step",
     "Strategy",
     "Task",

@@ -98,9 +98,7 @@ def test_equal_weights_are_no_weights(answers: list[str], value: float) -> None:
         assert (weighted.node, weighted.confidence) == (plain.node, pytest.approx(plain.confidence))
 
 
-@pytest.mark.parametrize(
-    ("aggregate", "best"), [("last", 2), ("min", 6), ("product", 4), ("mean", 4)]
-)
+@pytest.mark.parametrize(("aggregate", "best"), [("last", 2), ("min", 6), ("product", 4), ("mean", 4)])
 def test_steps_make_a_trajectory_s_value(aggregate: Any, best: int) -> None:
     """`Best` can go by the values of all steps instead of the last one's."""
     answers = Answers()

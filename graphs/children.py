@@ -1,0 +1,100 @@
+"""The searches within a search: started by tool calls, ended with their parent at the latest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from ..agents.agent import Agent
+from ..core.budget import LIMITS
+from ..core.errors import UsageError
+from ..core.events import Joined, Spawned
+from ..core.types import Budget, Result, Task
+from .checks import check
+
+if TYPE_CHECKING:
+    from .scope import Scope
+
+MOST_CHILDREN: Final = 256
+"""Searches that may be started within one search, over its whole life."""
+
+_FRACTIONS: Final = {"usd", "sandbox_seconds"}
+
+MOST_LEVELS: Final = 4
+"""Searches that may be within one another."""
+
+
+@dataclass
+class ScopeChildren:
+    """Implements `core.protocols.Children` for one search.
+
+    Args:
+        scope: where the parent takes place.
+        report: told of beginnings and ends, for the parent's journal.
+    """
+
+    scope: Scope
+    report: Callable[[Spawned | Joined], None]
+    _running: dict[str, asyncio.Task[Result]] = field(default_factory=dict[str, "asyncio.Task[Result]"], init=False)
+
+    @property
+    def depth(self) -> int:
+        """How many searches the parent is within."""
+        return self.scope.path.count("/") + bool(self.scope.path)
+
+    def share(self, part: float) -> Budget:
+        """Return a part of what is left of every limit; the deadline stays."""
+        if not 0 < part <= 1:
+            raise UsageError(f"a share of {part!r} of the budget; it must be more than 0 and at most 1")
+        ledger = self.scope.ledger
+        limits: dict[str, float | None] = {"snapshot_bytes": None}
+        for name in LIMITS:
+            if (left := ledger.left(name)) is not None:
+                limits[name] = part * left if name in _FRACTIONS else max(1, int(part * left))
+        return Budget.model_validate({name: amount for name, amount in limits.items() if amount != 0})
+
+    def start(
+        self, name: str, agent: Agent, task: Task, *, origin: str | None = None, budget: Budget | None = None
+    ) -> asyncio.Future[Result]:
+        """Start a search unless it was started before."""
+        if name not in self._running:
+            if self.depth + 1 > MOST_LEVELS:
+                raise UsageError(f"searches within searches go {MOST_LEVELS} levels deep at most")
+            if len(self._running) >= MOST_CHILDREN:
+                raise UsageError(f"a search may start {MOST_CHILDREN} searches within it at most")
+            check(agent, agent.strategy, task)
+            scope = self.scope.within(name, budget)
+            self.report(Spawned(name, agent.name, task.prompt))
+            self._running[name] = asyncio.create_task(
+                self._run(scope, name, agent, task, origin), name=f"search {name}"
+            )
+        return self._running[name]
+
+    async def _run(self, scope: Scope, name: str, agent: Agent, task: Task, origin: str | None) -> Result:
+        try:
+            result = await scope.search(agent, task, origin=origin, once=True)
+        except asyncio.CancelledError:
+            self.report(Joined(name, "cancelled"))
+            raise
+        except Exception as error:
+            self.report(Joined(name, f"{type(error).__name__}: {error}"))
+            raise
+        if result.stop_reason == "interrupted":
+            await asyncio.Event().wait()  # the whole run is: the parent must not take it for a conclusion and stops us
+        self.report(Joined(name, result.stop_reason, result.answer, result.accepted))
+        return result
+
+    async def cancel(self, name: str) -> None:
+        """Stop a search and wait until it is gone."""
+        if (task := self._running.get(name)) is not None and not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def close(self) -> None:
+        """Stop all of them and wait until they are gone."""
+        await asyncio.gather(*(self.cancel(name) for name in self._running))
+        for task in self._running.values():
+            if not task.cancelled():
+                task.exception()  # whoever joined it has seen it; nobody else needs to hear of it

@@ -1,0 +1,286 @@
+"""Searches within a search: started by a model or from Python, joined, stopped, killed and gone on with."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import branchwise as bw
+from branchwise.core.errors import UsageError
+from branchwise.core.events import Joined, Spawned, Within
+from branchwise.core.testing import ScriptedModel
+from branchwise.core.types import ModelRequest, Task
+from branchwise.graphs import LocalRunner, RunStore
+
+
+def turn(tool: str, **args: object) -> str:
+    """A reply in the JSON form."""
+    return json.dumps({"thought": "so", "tool": tool, "args": args})
+
+
+def model(script: Callable[[str, int], str], *, seconds: float = 0.0) -> ScriptedModel:
+    """A model whose reply is a function of the task's text and of how many turns its trajectory has taken."""
+
+    def reply(request: ModelRequest) -> str:
+        turns = sum(message.role == "assistant" for message in request.messages)
+        return script(request.messages[1].content.strip(), turns)
+
+    return ScriptedModel(
+        reply, slots=8, native_tools=False, latency_seconds=(lambda _request: seconds) if seconds else None
+    )
+
+
+def adder(text: str, turns: int) -> str:
+    """The parent has two sums worked out and adds them; a helper answers its own sum."""
+    if text == "add all":
+        return [
+            turn("spawn", tasks=["1+2", "3+4", "1+2"]),
+            turn("join"),
+            turn("answer", text="10"),
+        ][turns]
+    left, right = text.split("+")
+    return turn("answer", text=str(int(left) + int(right)))
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> LocalRunner:
+    """A runner whose runs live in the test's own folder."""
+    return LocalRunner(RunStore(tmp_path / "runs"))
+
+
+def seen(result: bw.Result) -> list[str]:
+    """What the chosen trajectory's tool calls returned."""
+    assert result.node is not None
+    path = result.tree.path(result.node)
+    return [o.text for node in path if node.step is not None for o in node.step.observations]
+
+
+async def test_a_model_starts_and_joins(runner: LocalRunner) -> None:
+    """Two helpers for three wishes of which two are alike; each saw its own words only, the parent their answers only."""
+    asked = model(adder)
+    agent = bw.Agent(name="adder", model=asked, spawn=bw.Spawn(width=4))
+    result = await runner.run(agent, Task(prompt="add all"), bw.Budget(tokens=10_000), seed=1)
+    assert result.answer == "10"
+    started, joined = seen(result)
+    assert started.splitlines()[1:] == ["h1: 1+2", "h2: 3+4"]
+    assert joined == "h1 answers: 3\n\nh2 answers: 7"
+    assert len(asked.requests) == 3 + 2
+    helpers = [r for r in asked.requests if "add all" not in r.messages[1].content]
+    assert {r.messages[1].content.strip() for r in helpers} == {"1+2", "3+4"}
+    assert result.usage.calls == 5
+    assert result.usage.nodes == 5
+
+
+async def test_what_happens_within_is_told_with_its_place(runner: LocalRunner) -> None:
+    """The stream has the parent's events, beginnings and ends of searches among them, and those within by their path."""
+    agent = bw.Agent(name="adder", model=model(adder), spawn=bw.Spawn())
+    items = [item async for item in runner.stream(agent, Task(prompt="add all"), bw.Budget(), seed=1)]
+    assert [event.task for event in items if isinstance(event, Spawned)] == ["1+2", "3+4"]
+    assert {(event.name, event.answer) for event in items if isinstance(event, Joined)} == {
+        ("2.0.1", "3"),
+        ("2.0.2", "7"),
+    }
+    assert {item.path for item in items if isinstance(item, Within)} == {"2.0.1", "2.0.2"}
+
+
+async def test_helpers_may_not_go_on_for_ever(runner: LocalRunner) -> None:
+    """Width and depth are limited, and the model is told so."""
+
+    def greedy(text: str, turns: int) -> str:
+        if text == "top":
+            return [
+                turn("spawn", tasks=["a", "b", "c"]),
+                turn("spawn", tasks=["a"]),
+                turn("join"),
+                turn("answer", text="x"),
+            ][turns]
+        return [turn("spawn", tasks=["deeper"]), turn("answer", text="alone")][turns]
+
+    agent = bw.Agent(name="greedy", model=model(greedy), spawn=bw.Spawn(width=2, depth=1), form="json")
+    result = await runner.run(agent, Task(prompt="top"), bw.Budget(calls=20), seed=1)
+    first, second, third = seen(result)
+    assert first == "0 helpers were started and 3 more are asked for; 2 is the most"
+    assert second.endswith("h1: a")
+    assert third == "h1 answers: alone", "its own wish for a helper was refused: it has no such tool"
+
+
+async def test_a_share_of_the_budget(runner: LocalRunner) -> None:
+    """Helpers that never end spend their share; the parent goes on with what is left, and all of it adds up."""
+
+    def endless(text: str, turns: int) -> str:
+        if text == "top":
+            return [turn("spawn", tasks=["a", "b"]), turn("join"), turn("answer", text="enough")][turns]
+        return turn("nothing")
+
+    agent = bw.Agent(
+        name="endless", model=model(endless), search=bw.search.BestOfN(n=1, depth=500, repeats=500), spawn=bw.Spawn()
+    )
+    result = await runner.run(agent, Task(prompt="top"), bw.Budget(calls=41), seed=1)
+    assert result.answer == "enough"
+    assert seen(result)[1].count("found no answer: the budget's calls is spent") == 2
+    assert result.usage.calls == 3 + 2 * 10, "a half of the 40 that were left, shared by two"
+
+
+async def test_from_python(runner: LocalRunner) -> None:
+    """A tool starts searches in a block; the first valid answer is enough, and leaving the block stops the rest."""
+    helper = bw.Agent(name="helper", model=model(lambda text, _: turn("answer", text=text), seconds=0.01))
+    slow = bw.Agent(name="slow", model=model(lambda text, _: turn("answer", text=text), seconds=60))
+    ended: list[list[bw.Conclusion]] = []
+
+    @bw.tool(effects="pure")
+    async def ask_around(ctx: bw.Context) -> str:
+        """Ask around."""
+        async with ctx.group() as group:
+            group.spawn(slow, "late")
+            group.spawn(helper, "early")
+            ended.append(await group.join(until="first"))
+            ended.append(await group.join(until="ready"))
+        ended.append(await group.join())
+        return ended[0][0].answer or "nobody"
+
+    parent = bw.Agent(
+        name="parent",
+        model=model(lambda _, turns: [turn("ask_around"), turn("answer", text="done")][turns]),
+        tools=[ask_around],
+    )
+    result = await runner.run(parent, Task(prompt="go"), bw.Budget(seconds=30), seed=1)
+    assert seen(result) == ["early"]
+    assert [[(c.task, c.valid) for c in conclusions] for conclusions in ended] == [
+        [("early", True)],
+        [("early", True)],
+        [("late", False), ("early", True)],
+    ]
+    assert ended[2][0].reason == "cancelled"
+    assert len([task for task in asyncio.all_tasks() if task.get_name().startswith("search")]) == 0
+
+
+@pytest.mark.parametrize("trouble", ["crash", "hang", "flood"])
+async def test_one_of_32_fails(runner: LocalRunner, trouble: str) -> None:
+    """It crashes, hangs or floods; the parent ends in time with 31 results."""
+
+    def troubled(text: str, turns: int) -> str:
+        if text == "top":
+            tasks = [f"part {number}" for number in range(32)]
+            return [turn("spawn", tasks=tasks), turn("join", seconds=1.0), turn("answer", text="end")][turns]
+        if text != "part 7":
+            return turn("answer", text=f"did {text}")
+        if trouble == "crash":
+            raise RuntimeError("boom")
+        return turn("answer", text="x" * 3_900) if trouble == "flood" else turn("hang")
+
+    @bw.tool(effects="pure")
+    async def hang(ctx: bw.Context) -> str:
+        """Hang."""
+        await asyncio.Event().wait()
+        return "never"
+
+    agent = bw.Agent(name="troubled", model=model(troubled), tools=[hang], spawn=bw.Spawn(width=32), slots=32)
+    result = await runner.run(agent, Task(prompt="top"), bw.Budget(seconds=60, tokens=1_000_000), seed=1)
+    assert result.answer == "end"
+    joined = seen(result)[1]
+    assert sum(f"answers: did part {n}" in joined for n in range(32)) == 31
+    told = joined.split("\n\n")[7]
+    assert told.startswith(
+        {"crash": "h8 found no answer", "hang": "h8 is still working", "flood": "h8 answers: xxx"}[trouble]
+    )
+    assert len(told) < 2_200
+    assert result.seconds < 30
+
+
+async def test_an_agent_that_cannot_work_is_refused_where_it_is_started(runner: LocalRunner) -> None:
+    """The tool that starts it sees the reason."""
+
+    @bw.verifier(scope="state")
+    def works(candidate: bw.Candidate) -> bool:
+        """Judge a state that there is none of."""
+        return True
+
+    broken = bw.Agent(name="broken", model=model(lambda *_: ""), verifiers=[works])
+
+    @bw.tool(effects="pure")
+    async def start(ctx: bw.Context) -> str:
+        """Start it."""
+        async with ctx.group() as group:
+            group.spawn(broken, "x")
+        return "started"
+
+    parent = bw.Agent(
+        name="parent", model=model(lambda _, turns: [turn("start"), turn("answer", text="done")][turns]), tools=[start]
+    )
+    result = await runner.run(parent, Task(prompt="go"), bw.Budget(), seed=1)
+    assert "agent 'broken' has none; give it one" in seen(result)[0]
+    with pytest.raises(UsageError, match="not part of a run"):
+        bw.Context(Task(prompt="x")).group()
+
+
+KILLED = '''
+    import json, time
+    import branchwise as bw
+    from branchwise.core.testing import ScriptedModel
+
+    def turn(tool, **args):
+        return json.dumps({"thought": "so", "tool": tool, "args": args})
+
+    def reply(request):
+        turns = sum(m.role == "assistant" for m in request.messages)
+        text = request.messages[1].content.strip()
+        with open("calls", "a") as calls:
+            calls.write(f"{text}/{turns}\\n")
+        if text == "top":
+            return [turn("spawn", tasks=["a", "b"]), turn("join"), turn("answer", text="end")][turns]
+        return turn("note", text=f"{text}{turns}") if turns < 3 else turn("answer", text=text.upper())
+
+    @bw.tool(effects="external")
+    async def note(text: str) -> str:
+        """Write something down where everybody sees it."""
+        with open("effects", "a") as effects:
+            effects.write(text + "\\n")
+        return "noted"
+
+    model = ScriptedModel(reply, slots=4, native_tools=False, latency_seconds=lambda _: 0.1)
+    agent = bw.Agent(name="a", model=model, tools=[note], spawn=bw.Spawn())
+'''
+
+
+@pytest.mark.parametrize("lines", [1, 3, 5, 7, 9])
+def test_killed_while_searches_within_go_on(tmp_path: Path, lines: int) -> None:
+    """`kill -9` and resume: the same end, no finished call made again, no effect outside repeated."""
+    (tmp_path / "agent.py").write_text(textwrap.dedent(KILLED))
+    env = {**os.environ, "BRANCHWISE_HOME": str(tmp_path / "home")}
+
+    def start(*args: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "branchwise.cli", *args, "--json"]
+        return subprocess.Popen(
+            command, env=env, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def written(name: str) -> list[str]:
+        path = tmp_path / name
+        return path.read_text().splitlines() if path.exists() else []
+
+    process = start("run", "agent.py:agent", "top", "--seed", "3")
+    while len(written("calls")) < lines and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    [folder] = (tmp_path / "home" / "runs").iterdir()
+    out, err = start("resume", folder.name).communicate(timeout=60)
+    result = json.loads(out.splitlines()[-1])["result"]
+    assert (result["answer"], err) == ("end", "")
+    calls = written("calls")
+    assert set(calls) == {"top/0", "top/1", "top/2", *(f"{n}/{t}" for n in "ab" for t in range(4))}
+    assert len(calls) - len(set(calls)) <= 3, "only what was in flight is made again: the parent goes on beside its helpers"
+    assert result["usage"]["calls"] == len(calls), "both attempts are charged"
+    effects = written("effects")
+    assert len(effects) == len(set(effects)), "no effect is repeated"
+    assert set(effects) == {f"{n}{t}" for n in "ab" for t in range(3)}

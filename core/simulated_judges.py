@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from .simulated_answers import AnswerWorld, Rng
 from .simulation import uniform
@@ -55,7 +56,8 @@ class NoisyJudge:
             return float(rng.random() < (self.tpr if right else self.fpr))
         score = self.right if right else self.wrong
         if self.persistent:
-            score += Rng(f"{self.seed} persistent {answer}").gauss(0.0, self.persistent)
+            chance = min(1 - 1e-12, max(1e-12, uniform(self.seed, "persistent", answer)))
+            score += NormalDist(0.0, self.persistent).inv_cdf(chance)
         if self.noise:
             score += rng.gauss(0.0, self.noise)
         if self.is_hacked(answer):

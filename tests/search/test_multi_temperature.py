@@ -50,8 +50,8 @@ def many(**options: Any) -> Any:
 
 def test_many_temperatures_solve_what_no_single_one_does() -> None:
     """At equal samples the share solved exceeds that of the best single temperature by the gap of their windows."""
-    several = tally(many(rounds=1), window, 80, slots=64)
-    single = [tally(lambda t=t: Single(n=50, depth=1, temperature=t), window, 80, slots=64).right for t in (0.4, 0.8)]
+    several = tally(many(rounds=1), window, 50, slots=64)
+    single = [tally(lambda t=t: Single(n=50, depth=1, temperature=t), window, 50, slots=64).right for t in (0.4, 0.8)]
     assert several.tokens <= 50 * 100
     # A window is .3 wide of 1.2: a single temperature is in a quarter of them, the grid in all.
     assert max(single) < 0.45
@@ -60,7 +60,7 @@ def test_many_temperatures_solve_what_no_single_one_does() -> None:
 
 def test_winners_alone_need_a_fine_grid() -> None:
     """Votes of the temperatures' winners find what is solved at several of them."""
-    fine = tally(many(rounds=1, step=0.1, n=4, cross="winners"), window, 50, slots=64)
+    fine = tally(many(rounds=1, step=0.1, n=4, cross="winners"), window, 40, slots=64)
     coarse = tally(many(rounds=1, cross="winners"), window, 50, slots=64)
     assert fine.right > 0.85 > coarse.right
 
@@ -68,15 +68,15 @@ def test_winners_alone_need_a_fine_grid() -> None:
 def test_where_the_temperature_does_not_matter_there_is_nothing_to_gain() -> None:
     """On problems that no temperature solves better the grid is as good as one temperature: the ablation."""
     flat = lambda seed: TemperatureWindow(0.6, width=2.0, success=0.2, mistakes=4)  # noqa: E731 - a problem in short
-    grid = tally(many(rounds=1, lowest=0.2), flat, 120, slots=64).right
-    single = tally(lambda: Single(n=48, depth=1), flat, 120, slots=64).right
-    assert abs(grid - single) < 4 * (2 * 0.25 / 120) ** 0.5
+    grid = tally(many(rounds=1, lowest=0.2), flat, 60, slots=64).right
+    single = tally(lambda: Single(n=48, depth=1), flat, 60, slots=64).right
+    assert abs(grid - single) < 4 * (2 * 0.25 / 60) ** 0.5
 
 
 def test_easy_tasks_end_early() -> None:
     """Where 80 % of the tasks are easy the early end saves 40 % of the tokens and more, at no less than .5 % of the right ones."""
-    early = tally(many(n=4), mostly_easy, 80, slots=64)
-    whole = tally(many(n=4, quorum=2.0), mostly_easy, 80, slots=64)
+    early = tally(many(n=4), mostly_easy, 60, slots=64)
+    whole = tally(many(n=4, quorum=2.0), mostly_easy, 60, slots=64)
     assert early.tokens <= 0.6 * whole.tokens
     assert early.right >= whole.right - 0.005
 

@@ -23,11 +23,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from . import kernel, python, session
+from .frames import pour, read_all
 
 if TYPE_CHECKING:  # Python 3.8 cannot evaluate these
     from collections.abc import Callable
     from types import CodeType
-    from typing import BinaryIO, NoReturn
+    from typing import NoReturn
 
     from .frames import Header
 
@@ -51,8 +52,7 @@ class Guest:
         """Be killed first when memory runs out, be limited, be the guest."""
         if self.uid is None:
             kernel.set_dumpable(True)
-        with open("/proc/self/oom_score_adj", "w") as score:
-            score.write("1000")
+        pour(os.open("/proc/self/oom_score_adj", os.O_WRONLY), b"1000")
         os.nice(NICENESS)  # so that the worker is heard while the guest burns all the processor time there is
         for name, wanted in self.limits.items():
             number = getattr(resource, "RLIMIT_" + name)
@@ -79,6 +79,7 @@ class Nursery:
             close_all_but([theirs.fileno()])  # the way to the host is the worker's
             Keeper(guest, theirs).serve()
         theirs.close()
+        self.shares_uid = guest.uid is None
         self.alive = True
         self.unheard: list[tuple[int, int]] = []
         self.known: list[str] = []
@@ -93,7 +94,8 @@ class Nursery:
             order: what it is to do.
         """
         try:
-            os.kill(self.pid, signal.SIGCONT)  # where a guest has its uid, it may have been stopped
+            if self.shares_uid:
+                os.kill(self.pid, signal.SIGCONT)  # a guest may have stopped it
             sink = self.ask(b"fork", handles)
         except OSError:
             self.end()
@@ -102,13 +104,12 @@ class Nursery:
             pid = self.hear_of_birth()
         except OSError:
             self.end()
-            sink.close()
+            os.close(sink)
             return None
-        with contextlib.suppress(BrokenPipeError), sink:
-            sink.write(order)
+        pour(sink, order)
         return pid
 
-    def ask(self, message: bytes, handles: list[int]) -> BinaryIO:
+    def ask(self, message: bytes, handles: list[int]) -> int:
         """Send a message with files, the last of them a pipe to read from; return where to write into it.
 
         Raises:
@@ -123,7 +124,7 @@ class Nursery:
             raise
         finally:
             os.close(source)
-        return os.fdopen(sink, "wb")
+        return sink
 
     def learn(self, text: str) -> str | None:
         """Have a program kept compiled; return its digest, None where that fails."""
@@ -138,8 +139,7 @@ class Nursery:
             except OSError:
                 self.end()
                 return None
-            with contextlib.suppress(BrokenPipeError), sink:
-                sink.write(encoded)
+            pour(sink, encoded)
         self.known.append(digest)
         return digest
 
@@ -186,6 +186,9 @@ class Keeper:
 
     def __init__(self, guest: Guest, channel: socket.socket) -> None:
         self.guest = guest
+        if guest.filter is not None:
+            guest.filter.install()  # once, for all that are born here
+            guest.filter = None
         self.channel = channel
         self.kept: dict[str, CodeType | str] = {}
         self.wakeup, wakeup_write = os.pipe()
@@ -235,8 +238,7 @@ class Keeper:
 
     def learn(self, words: list[str], source: int) -> None:
         """Compile a program that comes often; one that does not compile shall say so when it is run."""
-        with os.fdopen(source, "rb") as file:
-            text = file.read().decode()
+        text = read_all(source).decode()
         self.kept.pop(words[2], None)
         try:
             self.kept[words[1]] = compile(text, python.NAME, "exec", dont_inherit=True)
@@ -267,8 +269,7 @@ class Keeper:
             close_all_but(handles[3:])
             os.setsid()
             self.guest.become()
-            with os.fdopen(order, "rb") as source:
-                request: Header = json.loads(source.read())
+            request: Header = json.loads(read_all(order))
             guarded(trouble, lambda: os.chdir(request["cwd"]))
             os.close(trouble)
             if "python" not in request and "kept" not in request:

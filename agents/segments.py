@@ -1,7 +1,8 @@
 """Taking a turn in segments: sampling stops before the turn is over and goes on later, perhaps in several ways.
 
 Only turns in plain text can be taken so. A grammar would begin anew in the middle of its JSON, and a server that offers
-tools does not say whether half a reply is text or half a call.
+tools does not say whether half a reply is text or half a call. Thoughts that a server keeps apart from the reply are lost
+between segments: have such models answer without them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..core.errors import UsageError
+from ..core.errors import ModelOutputInvalid, UsageError
 from ..core.events import Expand
 from ..core.turns import begun, text_of
 from ..core.types import ModelRequest, ModelResponse, Node
@@ -35,8 +36,17 @@ class Segment:
         return replace(request, sampling=sampling, prefix=self.prefix + self.lead)
 
     def read(self, response: ModelResponse, form: Form) -> Turn:
-        """Return the turn as far as it is known; its text is what this step added."""
+        """Return the turn as far as it is known; its text is what this step added.
+
+        Raises:
+            ModelOutputInvalid: nothing that could be gone on from was said.
+        """
         if response.finish_reason == "length" and not self.last:
+            if not response.text:
+                raise ModelOutputInvalid(
+                    f"the {self.max_tokens} tokens of a segment hold no text: the model thinks out of sight, or they are a part of one "
+                    "character; take longer segments, or turn its thinking off"
+                )
             return Turn(self.lead + response.text, partial=True)
         turn = form.read(replace(response, text=self.prefix + self.lead + response.text))
         return replace(turn, text=turn.text.removeprefix(self.prefix))
@@ -60,8 +70,8 @@ def segment(work: Expand, path: Sequence[Node], request: ModelRequest, form: For
         return Segment("", whole, last=True)
     if not isinstance(form, NativeForm) or request.tools:
         raise UsageError(
-            f"a turn was to be sampled {work.segment_tokens} tokens at a time, or begun for the model, which only turns in plain text can be; give the "
-            'agent form="text" and no tools, or a search that takes whole turns'
+            f"a turn was to be sampled {work.segment_tokens} tokens at a time, or begun for the model, which only turns in plain text can "
+            'be; give the agent form="text" and no tools, or a search that takes whole turns'
         )
     if so_far and work.framing is not None:
         raise UsageError(

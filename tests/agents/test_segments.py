@@ -6,7 +6,7 @@ import pytest
 
 from branchwise.agents.forms import Form, JsonForm, NativeForm, TextForm
 from branchwise.agents.segments import segment
-from branchwise.core.errors import UsageError
+from branchwise.core.errors import ModelOutputInvalid, UsageError
 from branchwise.core.events import Expand
 from branchwise.core.types import (
     ROOT,
@@ -68,6 +68,14 @@ def test_a_cut_is_a_pause_until_the_turns_own_limit() -> None:
     assert "cut off" in str(over.problem)
     done = segment(work(40), BEGUN, asked(), TextForm()).read(ModelResponse("play.\n", Usage()), TextForm())
     assert (done.text, done.answer, done.partial) == ("play.\n", "All work and no play.", False)
+
+
+def test_a_segment_without_text_is_nothing_to_go_on_from() -> None:
+    """A model that thinks out of sight would begin anew with every segment."""
+    part = segment(work(40), BEGUN, asked(), TextForm())
+    with pytest.raises(ModelOutputInvalid, match="thinks out of sight"):
+        part.read(ModelResponse("", Usage(), "length"), TextForm())
+    assert part.read(ModelResponse("", Usage()), TextForm()).answer == "All work and no"
 
 
 @pytest.mark.parametrize(

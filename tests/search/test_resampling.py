@@ -87,13 +87,12 @@ def worth(wrong: float, *, limited: bool = True, blind: bool = False, problems: 
 
 
 def test_knowing_when_to_stop_is_worth_something() -> None:
-    """With dear mistakes the limit wins against resampling on; with a verifier that guesses it has nothing to go by."""
+    """With dear mistakes the limit wins against resampling on. The ablation: by a verifier that guesses, no answer is better."""
     limit = ResamplingLimit(0.99, 0.25, -2.0, PUBLISHED)
     found = worth(-2.0)
     assert found == pytest.approx(limit.value, abs=4 * 1.2 / math.sqrt(300))
     assert found > worth(-2.0, limited=False) + 0.1
-    assert abs(worth(-2.0, blind=True) - worth(-2.0, limited=False, blind=True)) < 0.6
-    assert worth(-2.0, blind=True) < 0.1
+    assert worth(-2.0, blind=True) < 0
 
 
 def test_it_abstains_and_says_why() -> None:

@@ -99,15 +99,15 @@ async def test_a_real_model_prunes_itself(tmp_path: Path) -> None:
         sampling=bw.Sampling(max_tokens=40, temperature=0.9),
     )
     runner = LocalRunner(RunStore(tmp_path / "runs"))
-    task = Task(prompt="Name one colour. Answer with a short sentence.")
+    task = Task(prompt="Write three sentences about a fox.")
     result = await runner.run(agent, task, bw.Budget(seconds=120), seed=3)
     begun = [node for node in result.tree if node.depth == 1]
     assert len(begun) == 2
     values = [value for node in begun if (value := result.tree.value(node.id)) is not None]
     assert values
     assert all(0 < value < 1 for value in values)
-    finished = [node for node in result.tree if node.depth == 2 or (node.depth == 1 and node.answer is not None)]
-    assert len(finished) == 1 or all(node.answer is not None for node in begun)
+    finished = [node for node in result.tree if node.depth == 2]
+    assert len(finished) == min(1, sum(node.step is not None and node.step.kind == "partial" for node in begun))
     for node in finished:
         said = text_of(result.tree.path(node.id))
         assert node.answer is None or node.answer == said.strip()

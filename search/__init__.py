@@ -33,7 +33,9 @@ from .perplexity import PerplexityConsistency
 from .rare import samples_needed, success_rate
 from .rebase import Rebase
 from .resampling import Resampling, ResamplingLimit, resampling_ceiling, verifier_rates
+from .retrieval import RetrievalUCT
 from .rollover import Rollover
+from .safe_beam import SafeBeam
 from .sampled import SelfConsistency
 from .saturation import Saturation, SaturationLaw, systematic_misfit
 from .selectors import Best, best_by_verdict
@@ -84,7 +86,9 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "Rebase",
     "Resampling",
     "ResamplingLimit",
+    "RetrievalUCT",
     "Rollover",
+    "SafeBeam",
     "Saturating",
     "Saturation",
     "SaturationLaw",

@@ -34,7 +34,9 @@ from .particles import Particles
 from .perplexity import PerplexityConsistency
 from .rebase import Rebase
 from .resampling import Resampling
+from .retrieval import RetrievalUCT
 from .rollover import Rollover
+from .safe_beam import SafeBeam
 from .sampled import SelfConsistency
 from .saturation import Saturation
 from .selectors import Best
@@ -75,6 +77,8 @@ STRATEGIES: dict[str, type[BaseStrategy]] = {
         IterativeDecoding,
         Turns,
         CommitSearch,
+        RetrievalUCT,
+        SafeBeam,
         AdaptiveSampling,
         EarlyPruning,
     )

@@ -14,7 +14,8 @@ Named = Literal["exact", "text", "number"]
 Same = Named | Callable[[str, str], bool]
 """When two answers are the same. `exact`: the same characters, but for space around them. `text`: the same final answer, whatever
 its case, spaces and the punctuation around it. `number`: the same number at the end, 1,000 and 1e3 and 2000/2 alike. Or a
-function that says whether two answers are; what it links by way of others is the same too.
+function that says whether two answers are; it is asked about pairs of different texts, and what it links by way of others is the
+same too.
 
 The final answer is what stands in the last \\boxed{...}; else what follows the last "answer:" or "answer is" to the end of
 its line; else all of it. An answer with nothing in it, or without a number where numbers are compared, is none."""

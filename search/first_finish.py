@@ -95,6 +95,14 @@ class FirstFinish(Sampled):
         self._flying.pop(work, None)
         super().undone(work, node, view)
 
+    def why_over(self, view: TreeView) -> str:  # noqa: ARG002 - the protocol's signature
+        """Say that the others were stopped."""
+        return (
+            f"{len(self._finished)} of {self.n} trajectories finished, and the others were stopped"
+            if self._done
+            else ""
+        )
+
     # --- choosing ---
 
     def choice(self, view: TreeView) -> Appraisal:

@@ -103,6 +103,11 @@ class MultiTemperature(Sampled):
         if self._rounds_planned < self.rounds and not self._agree(view):
             self.plan(self._add_round())
 
+    def why_over(self, view: TreeView) -> str:
+        """Say that there was no need of further rounds."""
+        early = self._rounds_planned < self.rounds and not self._alive and self._agree(view)
+        return f"the temperatures agree after {self._rounds_planned} of {self.rounds} rounds" if early else ""
+
     # --- votes ---
 
     def _agree(self, view: TreeView) -> bool:

@@ -20,6 +20,12 @@ class Sampled(BestOfN):
     """Base of strategies that compare the answers of whole trajectories.
 
     What verifiers accept ends the search as ever; otherwise `choice` decides.
+
+    Args:
+        n: number of trajectories, >= 1.
+        same: when answers are the same (`search.equivalence`).
+        depth: longest trajectory in steps, >= 1.
+        repeats: a trajectory that takes the same action so many times in a row goes in circles and is over, >= 2.
     """
 
     same: Same = "text"

@@ -57,6 +57,8 @@ class SelfRefine(Trajectories):
     _to_close: dict[NodeId, None] = field(default_factory=dict[NodeId, None], init=False, repr=False)
     """Criticisms that are to be closed."""
     _refined: int = field(default=0, init=False, repr=False)
+    _content: bool = field(default=False, init=False, repr=False)
+    """Whether a criticism found nothing."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,7 +105,8 @@ class SelfRefine(Trajectories):
     def over(self, number: int, node: NodeId | None, view: TreeView) -> None:
         """After an attempt comes its criticism, or the next attempt at once; after a criticism the next attempt."""
         if number in self._critics:
-            if node is None or not self._finds_nothing(node, view):
+            self._content = node is not None and self._finds_nothing(node, view)
+            if not self._content:
                 shown = (self._attempts[-1],) if node is None else (self._attempts[-1], node)
                 self._next(Framing(shown, IMPROVE if node is None else REWRITE))
             return
@@ -127,6 +130,10 @@ class SelfRefine(Trajectories):
         step = view[node].step
         said = view[node].answer or ("" if step is None else step.text)
         return said.strip().strip(".!*\"'").casefold() == self.stop.casefold()
+
+    def why_over(self, view: TreeView) -> str:  # noqa: ARG002 - the protocol's signature
+        """Say that the model was content."""
+        return f"a criticism found nothing to mend after {self._refined - 1} refinements" if self._content else ""
 
     # --- choosing ---
 

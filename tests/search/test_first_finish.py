@@ -106,6 +106,7 @@ def test_what_gives_no_answer_has_not_finished(bench: Any) -> None:
     b.arrive(four, answer="8")
     assert b.strategy.select(b.tree) == winner.id
     assert b.ask(4) == []
+    assert b.strategy.why_over(b.tree) == "1 of 4 trajectories finished, and the others were stopped"
 
 
 def test_failures_do_not_win(bench: Any) -> None:

@@ -113,6 +113,7 @@ def test_the_end_comes_when_enough_agree(bench: Any) -> None:
         b, works = begun(bench, MultiTemperature(n=2, highest=0.4, step=0.2, quorum=quorum, depth=1))
         answer(b, works, lambda t: "a" if t < 0.3 else "b")
         assert (b.ask(50) == []) == ends
+        assert b.strategy.why_over(b.tree) == ("the temperatures agree after 1 of 4 rounds" if ends else "")
 
 
 def test_a_small_lead_does_not_count(bench: Any) -> None:

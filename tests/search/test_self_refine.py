@@ -106,6 +106,7 @@ def test_a_criticism_that_finds_nothing_ends_it(bench: Any) -> None:
     first = chain.turn("one")
     chain.turn("**Finished.**")
     assert all(isinstance(work, Prune) for work in chain.b.ask(3))
+    assert chain.b.strategy.why_over(chain.b.tree) == "a criticism found nothing to mend after 0 refinements"
     assert chain.b.strategy.select(chain.b.tree) == first.id
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from ..core.errors import UsageError
-from ..core.events import Event, Judged, Work, WorkStarted
+from ..core.events import Event, Expand, Judged, Score, Work, WorkStarted
 from ..core.protocols import Appraisal, Appraiser, Explains, Strategy
 from ..core.tree import TreeView
-from ..core.types import JSON, ROOT, NodeId
+from ..core.types import JSON, ROOT, NodeId, WorkId
 from .best_of_n import BestOfN
 from .common import within
 from .trajectories import Trajectories
@@ -247,12 +247,18 @@ class ComputeOptimal:
 
     def _choose(self, view: TreeView) -> None:
         arm = self._made(self.arms[bisect_right(self.edges, ease(view, self.probes))])
-        counts = isinstance(arm, Trajectories) and arm.trajectories() >= self.probes
+        counts = isinstance(arm, Trajectories) and self._would_begin_so(arm)
         for event in self._log:
             if counts or _of_root(event):
                 arm.tell((event,), view)
         self._log.clear()
         self._chosen = arm
+
+    def _would_begin_so(self, arm: Trajectories) -> bool:
+        """Whether a strategy of whole trajectories would have begun with the very ones that there are."""
+        plain = Expand(WorkId(0), ROOT)
+        enough = arm.trajectories() >= self.probes
+        return enough and all(arm.beginning(WorkId(0), number) == plain for number in range(self.probes))
 
     def accepts(self, node: NodeId, view: TreeView) -> bool:
         """As the strategy at present; where that has no opinion, the verdicts decide."""
@@ -280,8 +286,8 @@ class ComputeOptimal:
 def _of_root(event: Event) -> bool:
     """Whether an event is about judging the root: all that a strategy which begins anew must know."""
     match event:
-        case WorkStarted(work):
-            return work.node == ROOT and type(work).__name__ == "Score"
+        case WorkStarted(Score(_, node)):
+            return node == ROOT
         case Judged(_, node):
             return node == ROOT
         case _:

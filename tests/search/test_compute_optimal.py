@@ -14,6 +14,7 @@ from branchwise.core.simulated_judges import NoisyJudge
 from branchwise.core.simulated_time import TimedSearch
 from branchwise.core.simulation import Simulation, StepTree
 from branchwise.search import ComputeOptimal, PolicyTable, Trial, parse_strategy
+from branchwise.search.named import recorded_strategy
 
 ARMS = [f"best-of-n:n={n}" for n in range(1, 6)]
 GAP = 0.15
@@ -99,6 +100,7 @@ def test_tables_are_kept_as_json(tmp_path: Path) -> None:
     strategy = ComputeOptimal.load(path, probes=3)
     assert strategy == ComputeOptimal(table.edges, table.arms, 3)
     assert parse_strategy(f"compute-optimal:{path},probes=3") == strategy
+    assert recorded_strategy(repr(strategy.fresh(7))) == strategy.fresh(7)
     with pytest.raises(UsageError, match="no table of strategies"):
         ComputeOptimal.load(tmp_path / "other.json")
     for text in ("{}", '{"edges": [1], "arms": ["none"], "held_out": 0, "uniform": 0, "tasks": 9}', "nonsense"):
@@ -129,6 +131,14 @@ def test_hard_tasks_get_more_and_easy_ones_keep_what_they_have() -> None:
     assert sum(count for count, _ in hard) / 40 > 20
     assert sum(right for _, right in easy) == 40
     assert sum(right for _, right in hard) / 40 > 1 - 0.9**4 + 0.2
+
+
+def test_trajectories_that_would_begin_otherwise_are_not_taken_over() -> None:
+    """The first ones are plain samples; a greedy one among eight others is not."""
+    greedy = ComputeOptimal((0.5,), ("hedged:n=8", "hedged:n=8"), probes=4)
+    assert solved(greedy, 0.1, 1)[0] == 4 + 8
+    plain = ComputeOptimal((0.5,), ("best-of-n:n=8", "best-of-n:n=8"), probes=4)
+    assert solved(plain, 0.1, 1)[0] == 8
 
 
 def test_a_search_begins_anew_beside_the_first_trajectories() -> None:

@@ -14,10 +14,6 @@ from branchwise.core.types import ModelRequest, ModelResponse, Usage
 
 TICK_SECONDS = 0.25
 
-LEAST_SECONDS = 0.5
-"""A kept reply comes no sooner: sampling takes longer than judging, and searches should meet the order of events that they would
-meet with the engine."""
-
 LONGEST_TICK_SECONDS = 1.0
 """What lies beyond was a suspended process or a sleeping machine, no work."""
 
@@ -95,10 +91,13 @@ class Used:
 
     Args:
         inner: the model, shared by many runs.
+        least_seconds: no reply comes sooner, not even a kept one: sampling takes longer than judging, and searches should meet the
+            order of events that they would meet with the engine.
     """
 
-    def __init__(self, inner: Model) -> None:
+    def __init__(self, inner: Model, least_seconds: float) -> None:
         self.inner = inner
+        self._least_seconds = least_seconds
         self.name, self.slots, self.native_tools = inner.name, inner.slots, inner.native_tools
         self.keys: list[str] = []
 
@@ -106,7 +105,7 @@ class Used:
         """Return the model's reply and note its key."""
         began = time.monotonic()
         reply = await self.inner.generate(request, meter)
-        await asyncio.sleep(max(0.0, LEAST_SECONDS - (time.monotonic() - began)))
+        await asyncio.sleep(max(0.0, self._least_seconds - (time.monotonic() - began)))
         self.keys.append(request_key(self.name, request))
         return reply
 

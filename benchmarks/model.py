@@ -13,6 +13,7 @@ import argparse
 import ast
 import asyncio
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -128,11 +129,21 @@ class Bench:
         state: folder of runs and outcomes.
         supply: sandboxes for the score.
         calls: model calls for each problem and method.
+        pace_seconds: how long every reply takes at least.
     """
 
-    def __init__(self, model: RecordedModel, clock: Clocked, state: Path, supply: bw.Sandboxes, calls: int) -> None:
+    def __init__(
+        self,
+        model: RecordedModel,
+        clock: Clocked,
+        state: Path,
+        supply: bw.Sandboxes,
+        *,
+        calls: int,
+        pace_seconds: float = 0.5,
+    ) -> None:
         self._model, self._clock, self._supply, self._calls = model, clock, supply, calls
-        self._state = state
+        self._pace_seconds = pace_seconds
         self._runner = LocalRunner(RunStore(state / "runs"))
         self._file = state / "outcomes.jsonl"
         rows = self._file.read_text().splitlines() if self._file.exists() else []
@@ -148,7 +159,7 @@ class Bench:
         if (known := self.known(problem, name)) is not None:
             return known
         method = METHODS[name]
-        model = Used(self._model)
+        model = Used(self._model, self._pace_seconds)
         cost = bw.Usage()
         cases: list[bw.verifiers.Case] = []
         if method.tests:
@@ -226,7 +237,7 @@ async def collect(chosen: Sequence[Problem], methods: Sequence[str], calls: int,
     clock = Clocked(await connect(MODEL, context_tokens=3072, slots=AT_ONCE), state / "seconds.jsonl")
     model = RecordedModel(state / "replies.jsonl", clock)
     supply = await bw.sandboxes.Auto().start("bench-model", state / "snapshots")
-    bench = Bench(model, clock, state, supply, calls)
+    bench = Bench(model, clock, state, supply, calls=calls)
     places = asyncio.Semaphore(AT_ONCE)
     found: list[Outcome] = []
     with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -252,20 +263,20 @@ async def collect(chosen: Sequence[Problem], methods: Sequence[str], calls: int,
 
 
 def figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Return what one method came to. Cost-of-pass (Erol et al. 2025): what a solved problem costs, failures included."""
-    solved = sum(o.solved for o in outcomes)
-    tokens, seconds = sum(o.tokens for o in outcomes), sum(o.seconds for o in outcomes)
+    """Return what one method came to; the cost of a pass counts what failures cost, too."""
+    tokens = bw.search.cost_of_pass([(o.tokens, o.solved) for o in outcomes])
+    seconds = bw.search.cost_of_pass([(o.seconds, o.solved) for o in outcomes])
     accepted = [o for o in outcomes if o.accepted]
     return {
         "problems": len(outcomes),
-        "solved": solved,
+        "solved": sum(o.solved for o in outcomes),
         "accepted": len(accepted),
         "accepted_right": sum(o.solved for o in accepted),
-        "tokens": tokens,
+        "tokens": sum(o.tokens for o in outcomes),
         "sampled_tokens": sum(o.sampled_tokens for o in outcomes),
-        "seconds": round(seconds, 1),
-        "cost_of_pass_tokens": round(tokens / solved) if solved else None,
-        "cost_of_pass_seconds": round(seconds / solved, 1) if solved else None,
+        "seconds": round(sum(o.seconds for o in outcomes), 1),
+        "cost_of_pass_tokens": round(tokens) if math.isfinite(tokens) else None,
+        "cost_of_pass_seconds": round(seconds, 1) if math.isfinite(seconds) else None,
     }
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from ..core.events import Expand
 from ..core.protocols import Appraisal
 from ..core.tree import TreeView
-from ..core.types import ROOT, Node, NodeId, WorkId
+from ..core.types import NO_USAGE, ROOT, Node, NodeId, Usage, WorkId
 from .common import one_of, within
 from .equivalence import grouped, is_answer
 from .sampled import Sampled
@@ -129,6 +129,15 @@ class MultiTemperature(Sampled):
                 second = shares[1].share if len(shares) > 1 else 0.0
                 found[temperature] = (view[shares[0].nodes[0]], shares[0].share - second)
         return found
+
+    def spent(self, view: TreeView) -> dict[float, Usage]:
+        """Return what each temperature has cost so far, rising; what failed is in none."""
+        rows: dict[float, Usage] = {}
+        for node in view:
+            if node.id != ROOT:
+                temperature = self._temperatures[self._number[node.id]]
+                rows[temperature] = rows.get(temperature, NO_USAGE) + node.usage
+        return dict(sorted(rows.items()))
 
     def _ended(self, view: TreeView) -> dict[float, list[Node]]:
         """The ends of all trajectories, answers or not, by temperature."""

@@ -10,6 +10,7 @@ import pytest
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Expand
 from branchwise.core.simulated_answers import TemperatureWindow
+from branchwise.core.simulated_time import TimedSearch
 from branchwise.core.simulation import uniform
 from branchwise.core.types import ROOT, WorkId
 from branchwise.search import MultiTemperature, SelfConsistency
@@ -79,6 +80,18 @@ def test_easy_tasks_end_early() -> None:
     whole = tally(many(n=4, quorum=2.0), mostly_easy, 60, slots=64)
     assert early.tokens <= 0.6 * whole.tokens
     assert early.right >= whole.right - 0.005
+
+
+def test_every_temperature_has_a_ledger() -> None:
+    """What the temperatures cost adds up to what the search cost; the greedy one has one sample."""
+    search = TimedSearch(
+        MultiTemperature(n=3, highest=0.4, step=0.2, quorum=2.0, rounds=2, depth=1).fresh(0), window(1)
+    )
+    search.run()
+    assert isinstance(search.strategy, MultiTemperature)
+    tokens = {t: usage.completion_tokens for t, usage in search.strategy.spent(search.tree).items()}
+    assert tokens == {0.0: 100, 0.2: 600, 0.4: 600}
+    assert sum(tokens.values()) == search.tree.usage.tokens
 
 
 def begun(bench: Any, strategy: MultiTemperature) -> tuple[Any, list[Any]]:

@@ -1,6 +1,7 @@
 """Agents: what a user defines, the forms of a turn, the prompts, and the solver that takes turns."""
 
 from .agent import Agent
+from .planner import Plan, Planner
 from .spawning import Spawn
 
-__all__ = ["Agent", "Spawn"]
+__all__ = ["Agent", "Plan", "Planner", "Spawn"]

@@ -14,6 +14,7 @@ from ..core.protocols import Memory, Model, SandboxSpec, Selector, Strategy, Var
 from ..core.types import Budget, Result, Sampling, Task
 from ..search import BestOfN
 from ..tools.tool import Tool, flatten
+from .planner import Planner
 from .spawning import Spawn
 
 T = TypeVar("T")
@@ -40,6 +41,9 @@ class Agent:
         memory: what was learnt in earlier runs, for strategies that look things up there.
         sandbox: where its tools work; needed by tools that use `ctx.sandbox` and by verifiers that run code.
         spawn: lets the model start searches of its own and join them.
+        plan: a planner that may divide the task before the search; the parts are searches of their own.
+        final: verifiers that judge the choice at the end. They had better not be those that guide the search.
+        rounds: how often to search again, with what was said, where the choice was not accepted.
         sampling: how the model is sampled.
         form: how the model says what it does. `native` uses the server's tool calling, `json` one JSON object per turn
             that the server's grammar enforces (for small models), `text` plain text without tools, which alone can be
@@ -62,6 +66,9 @@ class Agent:
     memory: Memory | None = None
     sandbox: SandboxSpec | None = None
     spawn: Spawn | None = None
+    plan: Planner | None = None
+    final: Sequence[Verifier] = ()
+    rounds: int = 0
     sampling: Sampling = field(default_factory=Sampling)
     form: FormName = "auto"
     context: ContextSetting = "list"
@@ -75,13 +82,15 @@ class Agent:
             raise UsageError(
                 f"model={self.model!r} names no provider; write for example 'embedded:{self.model}' or 'openai:{self.model}'"
             )
-        if self.slots is not None and self.slots < 1:
-            raise UsageError(f"slots={self.slots}; at least one model call must be allowed at once")
+        if (self.slots is not None and self.slots < 1) or self.rounds < 0:
+            raise UsageError(
+                f"slots={self.slots}, rounds={self.rounds}; at least one model call must be allowed at once, and 0 rounds or more"
+            )
         if isinstance(self.context, str) and self.context not in ("none", "list", "files"):
             raise UsageError(
                 f"context={self.context!r}; allowed are 'none', 'list', 'files' or patterns of files, such as ['*.py']"
             )
-        for verifier in self.verifiers:
+        for verifier in (*self.verifiers, *self.final):
             if not hasattr(verifier, "judge"):
                 raise UsageError(f"{verifier!r} is no verifier; decorate the function with @branchwise.verifier")
         if flatten(self.tools) and self.form == "text":
@@ -105,6 +114,11 @@ class Agent:
     def strategy(self) -> Strategy:
         """The strategy as configured: `search`, or one trajectory."""
         return self.search if self.search is not None else BestOfN(n=1)
+
+    @property
+    def staged(self) -> bool:
+        """Whether there is more to a run than one search: a plan, a last judgement, or further rounds."""
+        return self.plan is not None or bool(self.final) or self.rounds > 0
 
     # --- running ---
 

@@ -108,20 +108,21 @@ async def plan_budget(
     return BudgetedPlan(task, level, budgets[level], final, usage + more)
 
 
-def _object(**properties: Any) -> dict[str, JSON]:
+def form_of_object(**properties: Any) -> dict[str, JSON]:
+    """Return the schema of an object that has all of these properties and no others."""
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
 _TEXT: dict[str, JSON] = {"type": "string", "maxLength": 300}
-_PARTS = _object(
-    parts={"type": "array", "minItems": 1, "maxItems": MOST_PARTS, "items": _object(question=_TEXT, hint=_TEXT)}
+_PARTS = form_of_object(
+    parts={"type": "array", "minItems": 1, "maxItems": MOST_PARTS, "items": form_of_object(question=_TEXT, hint=_TEXT)}
 )
 
 
 def _levels(parts: int) -> dict[str, JSON]:
     level: dict[str, JSON] = {"enum": [1, 2, 3, 4, 5]}
-    item = _object(level=level, credit={"type": "integer", "minimum": 0, "maximum": 100})
-    return _object(level=level, parts={"type": "array", "minItems": parts, "maxItems": parts, "items": item})
+    item = form_of_object(level=level, credit={"type": "integer", "minimum": 0, "maximum": 100})
+    return form_of_object(level=level, parts={"type": "array", "minItems": parts, "maxItems": parts, "items": item})
 
 
 async def ask_json(

@@ -482,6 +482,8 @@ class Result:
     """The chosen node's files as they are kept on disk; None for an agent without a sandbox."""
     states: StatesReport = StatesReport()
     """What keeping states cost and what became of them."""
+    report: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+    """Of an agent with stages: its plan, its attempts, and whether the last word was independent."""
 
     def patch(self) -> str:
         """Return the changes to the task's files as a patch that `git apply` takes: also of binary files, modes and links.
@@ -534,4 +536,5 @@ class Result:
             "changed_files": sorted(self.files),
             "deleted_files": sorted(self.deleted),
             "states": self.states.to_json(),
+            **({"report": dict(self.report)} if self.report else {}),
         }

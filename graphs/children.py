@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from ..agents.agent import Agent
-from ..core.budget import LIMITS
 from ..core.errors import UsageError
 from ..core.events import Joined, Spawned
 from ..core.types import Budget, Result, Task
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 MOST_CHILDREN: Final = 256
 """Searches that may be started within one search, over its whole life."""
-
-_FRACTIONS: Final = {"usd", "sandbox_seconds"}
 
 MOST_LEVELS: Final = 4
 """Searches that may be within one another."""
@@ -48,12 +45,7 @@ class ScopeChildren:
         """Return a part of what is left of every limit; the deadline stays."""
         if not 0 < part <= 1:
             raise UsageError(f"a share of {part!r} of the budget; it must be more than 0 and at most 1")
-        ledger = self.scope.ledger
-        limits: dict[str, float | None] = {"snapshot_bytes": None}
-        for name in LIMITS:
-            if (left := ledger.left(name)) is not None:
-                limits[name] = part * left if name in _FRACTIONS else max(1, int(part * left))
-        return Budget.model_validate({name: amount for name, amount in limits.items() if amount != 0})
+        return self.scope.share(part)
 
     def start(
         self, name: str, agent: Agent, task: Task, *, origin: str | None = None, budget: Budget | None = None

@@ -259,11 +259,11 @@ class LocalRunner:
             if (source := files_of(task)) is not None and supply is not None:
                 await _keep_origin(supply[0], source, record)
             run.save(record)
-            scope = Scope(resources, ledger, record.seed)
+            scope = Scope(resources, ledger, record.seed, lost=lost)
             if started is not None:
                 started(Running(resources, ledger))
             try:
-                result = await scope.search(agent, task, strategy=strategy, origin=record.root_ref, lost=lost)
+                result = await _worked(scope, agent, task, strategy, record.root_ref)
             except (OSError, sqlite3.Error) as error:
                 raise JournalError(f"run {record.run_id} cannot write its journal: {error}") from error
             record.status = result.stop_reason
@@ -273,6 +273,15 @@ class LocalRunner:
             run.save(record)
             ended(result)
             return result
+
+
+async def _worked(scope: Scope, agent: Agent, task: Task, strategy: Strategy, origin: str | None) -> Result:
+    """Run what the agent is: one search, or the graph of its stages around several."""
+    if not agent.staged:
+        return await scope.search(agent, task, strategy=strategy, origin=origin)
+    from .solve import Solving, solve
+
+    return await solve(Solving(scope, agent, task, strategy, origin))
 
 
 async def _keep_origin(sandboxes: Sandboxes, source: Path, record: RunRecord) -> None:

@@ -8,7 +8,7 @@ from ..agents.agent import Agent
 from ..agents.forms import Form, JsonForm, NativeForm, TextForm
 from ..agents.prompting import Prompter
 from ..agents.solver import Solver
-from ..core.budget import Ledger
+from ..core.budget import LIMITS, Ledger
 from ..core.errors import UsageError
 from ..core.events import Resumed
 from ..core.keys import derive_seed
@@ -25,6 +25,8 @@ from .retention import Kept, Retention
 from .search import Search
 from .task_files import texts
 
+_FRACTIONS = {"usd", "sandbox_seconds"}
+
 UNLIMITED = Budget(snapshot_bytes=None)
 
 
@@ -40,12 +42,14 @@ class Scope:
         ledger: what may be spent here.
         seed: what chance depends on here.
         path: names from the run's own search, left out, to this one, joined by "/".
+        lost: what calls that a kill cut off are charged with.
     """
 
     resources: Resources
     ledger: Ledger
     seed: int
     path: str = ""
+    lost: Usage = NO_USAGE
     _names: set[str] = field(default_factory=set[str], init=False, repr=False)
 
     @property
@@ -100,7 +104,6 @@ class Scope:
         *,
         strategy: Strategy | None = None,
         origin: str | None = None,
-        lost: Usage = NO_USAGE,
         once: bool = False,
     ) -> Result:
         """Search for an answer to `task`, or go on where an earlier process was.
@@ -110,7 +113,6 @@ class Scope:
             task: what is to be done.
             strategy: instead of the agent's.
             origin: state of the sandbox to begin with.
-            lost: what calls that a kill cut off are charged with.
             once: where an earlier process came to its end, return that result; else an ended search goes on.
         """
         strategy = comparing(agent, strategy if strategy is not None else agent.strategy).fresh(self.seed)
@@ -118,13 +120,11 @@ class Scope:
         with self.resources.observer.searching(
             self.path, agent=agent.name, model=model, strategy=strategy.name, task=task
         ) as found:
-            result = await self._search(agent, task, strategy, origin, lost=lost, once=once)
+            result = await self._search(agent, task, strategy, origin, once=once)
             found(result)
         return result
 
-    async def _search(
-        self, agent: Agent, task: Task, strategy: Strategy, origin: str | None, *, lost: Usage, once: bool
-    ) -> Result:
+    async def _search(self, agent: Agent, task: Task, strategy: Strategy, origin: str | None, *, once: bool) -> Result:
         resources = self.resources
         # A few calls more than the endpoint serves at once: one that waits there takes a slot the moment it falls free,
         # while the reply is still on its way. A few expansions more than calls: while one runs its tools, another calls.
@@ -143,7 +143,7 @@ class Scope:
             slots=calls + spare,
             listener=lambda events, tree: resources.listener(self.path, events, tree),
             replayed=solver.remember,
-            resumed=Resumed(lost, self.ledger.elapsed_seconds),
+            resumed=Resumed(self.lost, self.ledger.elapsed_seconds),
             selector=agent.select,
             observer=resources.observer,
         )
@@ -153,6 +153,26 @@ class Scope:
         finally:
             await children.close()
         return await outcome(tree, self.ledger, solver, retention, run_id=self.thread, origin=origin)
+
+    def share(self, part: float) -> Budget:
+        """Return a part, in (0, 1], of what is left of every limit here; the deadline stays."""
+        limits: dict[str, float | None] = {"snapshot_bytes": None}
+        for name in LIMITS:
+            if (left := self.ledger.left(name)) is not None:
+                limits[name] = part * left if name in _FRACTIONS else max(1, int(part * left))
+        return Budget.model_validate({name: amount for name, amount in limits.items() if amount != 0})
+
+    async def solver(self, agent: Agent, task: Task, origin: str | None) -> Solver:
+        """Return what works for an agent here, paid from this scope's ledger.
+
+        Args:
+            agent: the agent.
+            task: the task.
+            origin: state of the task's own files.
+        """
+        accounted = await self.model(agent.model)
+        supply = await self.resources.sandboxes(agent)
+        return await self._solver(agent, task, accounted, None if supply is None else supply[0], origin)
 
     async def _solver(
         self, agent: Agent, task: Task, accounted: Accounted, sandboxes: Sandboxes | None, origin: str | None

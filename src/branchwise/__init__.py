@@ -17,7 +17,7 @@ Define an `Agent`, give it tools and verifiers, and say how its trajectories are
 """
 
 from branchwise import memory, models, sandboxes, search, tools, verifiers
-from branchwise.agents import Agent, Spawn, variants
+from branchwise.agents import Agent, Planner, Spawn, variants
 from branchwise.agents.agent import install_runner as _install_runner
 from branchwise.core.budget import Ledger
 from branchwise.core.errors import (
@@ -110,6 +110,7 @@ __all__ = [
     "ModelUnavailable",
     "Node",
     "OutputLimitExceeded",
+    "Planner",
     "Process",
     "Python",
     "Result",

@@ -279,7 +279,9 @@ def test_killed_while_searches_within_go_on(tmp_path: Path, lines: int) -> None:
     assert (result["answer"], err) == ("end", "")
     calls = written("calls")
     assert set(calls) == {"top/0", "top/1", "top/2", *(f"{n}/{t}" for n in "ab" for t in range(4))}
-    assert len(calls) - len(set(calls)) <= 3, "only what was in flight is made again: the parent goes on beside its helpers"
+    assert len(calls) - len(set(calls)) <= 3, (
+        "only what was in flight is made again: the parent goes on beside its helpers"
+    )
     assert result["usage"]["calls"] == len(calls), "both attempts are charged"
     effects = written("effects")
     assert len(effects) == len(set(effects)), "no effect is repeated"

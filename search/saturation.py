@@ -137,10 +137,7 @@ def expected_best(values: Sequence[float]) -> list[float]:
         for place, value in enumerate(ranked):
             mean += share * value
             below = n - 1 - place
-            if below < k:
-                share = share * (below - k + 1) / below if below else 0.0
-            else:
-                share *= (below - k + 1) / below
+            share *= max(0, below - k + 1) / below if below else 0.0
         curve.append(mean)
     return curve
 

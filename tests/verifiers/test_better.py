@@ -72,6 +72,25 @@ async def test_it_asks_within_the_solver_s_conversation(tmp_path: Path, sandbox:
     assert result.tree.value(chosen[1].id) == pytest.approx(0.8)
 
 
+async def test_calibrated_it_decides_how_many_answers(tmp_path: Path) -> None:
+    """What the model says of itself, made a probability, is what the sampling goes by: the third answer is good enough."""
+    opinions = iter([0.6, 0.7, 0.95])
+
+    def reply(request: ModelRequest) -> str | ModelResponse:
+        if "started over" not in request.messages[-1].content:
+            return f"answer at {request.sampling.temperature:.2f}"
+        value = next(opinions)
+        return said(("yes", 1 - value), ("no", value))
+
+    probe = bw.verifiers.Calibrated(Better(), bw.search.by_rank([0.5, 0.8, 0.9, 0.9]))
+    search = bw.search.AdaptiveSampling(most=11, gamma=0.3)
+    agent = bw.Agent(name="writer", model=ScriptedModel(reply), form="text", verifiers=[probe], search=search)
+    result = await LocalRunner(RunStore(tmp_path / "runs")).run(agent, Task(prompt="a story"), bw.Budget(), seed=1)
+    assert result.answer == "answer at 0.20", "greedy, then bolder by a tenth each"
+    assert len(result.tree) == 4
+    assert result.tree.value(result.node) == pytest.approx(0.75)
+
+
 async def test_nothing_said_is_nothing_asked() -> None:
     """The root has no response that one could do better than."""
     from branchwise.core.protocols import Candidate

@@ -159,8 +159,10 @@ def _mean(arm: str, trials: Sequence[Trial]) -> float:
 def ease(view: TreeView, probes: int) -> float:
     """Return the ease of a task by its first trajectories: the mean score of the first `probes` answers, 0 for each that is missing.
 
-    For a development set, of the tree of a run by `BestOfN`.
+    For a development set, of the tree of a run by `BestOfN`. Where an answer was accepted, which ends a search, it is 1.
     """
+    if any(view.passed(node.id) for node in view):
+        return 1.0
     answers = [node.id for node in view if node.answer is not None][:probes]
     return sum(view.value(node) or 0.0 for node in answers) / probes
 

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from branchwise.core.errors import UsageError
+from branchwise.core.events import Expanded, Judged
 from branchwise.core.simulated_answers import RIGHT, AnswerPool, PathGroup
 from branchwise.core.simulated_judges import NoisyJudge
 from branchwise.core.simulated_time import TimedSearch
 from branchwise.core.simulation import Simulation, StepTree
-from branchwise.search import ComputeOptimal, PolicyTable, Trial, parse_strategy
+from branchwise.core.tree import Tree
+from branchwise.core.types import ROOT, Node, NodeId, Step, Verdict, WorkId
+from branchwise.search import ComputeOptimal, PolicyTable, Trial, ease, parse_strategy
 from branchwise.search.named import recorded_strategy
 
 ARMS = [f"best-of-n:n={n}" for n in range(1, 6)]
@@ -131,6 +134,22 @@ def test_hard_tasks_get_more_and_easy_ones_keep_what_they_have() -> None:
     assert sum(count for count, _ in hard) / 40 > 20
     assert sum(right for _, right in easy) == 40
     assert sum(right for _, right in hard) / 40 > 1 - 0.9**4 + 0.2
+
+
+def test_ease_is_the_mean_score_of_the_first_answers() -> None:
+    """Missing ones count as nothing, but an accepted one ends a search and says enough."""
+
+    def tree(*scores: float, passed: bool = False) -> Tree:
+        grown = Tree(Node(ROOT, None, None))
+        for number, score in enumerate(scores, 1):
+            grown.apply(Expanded(WorkId(number), Node(NodeId(number), ROOT, Step("answer", "a"), answer="a")))
+            grown.apply(Judged(WorkId(number + 50), NodeId(number), (Verdict(score, "outcome", "v", passed or None),)))
+        return grown
+
+    assert ease(tree(0.2, 0.4, 0.9), 2) == pytest.approx(0.3)
+    assert ease(tree(0.2, 0.4), 4) == pytest.approx(0.15)
+    assert ease(tree(), 4) == 0.0
+    assert ease(tree(1.0, passed=True), 4) == 1.0
 
 
 def test_trajectories_that_would_begin_otherwise_are_not_taken_over() -> None:

@@ -62,6 +62,7 @@ from branchwise.search import (
     StepBestOfN,
     TotDFS,
     Turns,
+    named,
 )
 
 STRATEGIES: dict[str, Callable[[], Strategy]] = {
@@ -125,6 +126,9 @@ STRATEGIES: dict[str, Callable[[], Strategy]] = {
     "ab-mcts, beta": lambda: ABMCTS(posterior="beta", depth=3, deduplicate=False),
 }
 """Every strategy and every configuration that takes another way through its code. Add yours."""
+
+_SHOWN = {type(make()) for make in STRATEGIES.values()}
+STRATEGIES |= {f"{name}, as it comes": kind for name, kind in named.STRATEGIES.items() if kind not in _SHOWN}
 
 every_strategy = pytest.mark.parametrize("make", STRATEGIES.values(), ids=STRATEGIES.keys())
 

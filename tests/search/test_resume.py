@@ -18,13 +18,6 @@ from branchwise.search import BaseStrategy, NoiseAware, named
 
 from .test_contract import OUTCOMES, STRATEGIES, WORLDS, fingerprint
 
-_SHOWN = {type(make()) for make in STRATEGIES.values()}
-EVERY: dict[str, Callable[[], Strategy]] = {
-    **STRATEGIES,
-    **{f"{name}, as it comes": kind for name, kind in named.STRATEGIES.items() if kind not in _SHOWN},
-}
-"""The configurations of the contract's tests, and whatever strategy has a name but none there."""
-
 AROUND = st.sampled_from([None, *named.CONTROLLERS.values()])
 
 SCHEDULES = st.lists(st.tuples(st.integers(0, 30), OUTCOMES), min_size=1, max_size=50)
@@ -71,7 +64,7 @@ def resumed(strategy: Strategy, journal: list[Event], world: StepTree, slots: in
     return simulation
 
 
-@pytest.mark.parametrize("make", EVERY.values(), ids=EVERY.keys())
+@pytest.mark.parametrize("make", STRATEGIES.values(), ids=STRATEGIES.keys())
 @settings(max_examples=16, deadline=None)
 @given(world=WORLDS, schedule=SCHEDULES, slots=st.integers(1, 6), around=AROUND, kill=st.floats(0, 1))
 def test_a_killed_search_goes_on_as_if_nothing_had_been(
@@ -97,6 +90,6 @@ def test_a_killed_search_goes_on_as_if_nothing_had_been(
 
 def test_every_name_is_tested() -> None:
     """Every strategy and controller that has a name is among those that are killed."""
-    tested = {type(make()) for make in EVERY.values()}
+    tested = {type(make()) for make in STRATEGIES.values()}
     assert set(named.STRATEGIES.values()) <= tested
     assert named.CONTROLLERS

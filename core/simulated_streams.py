@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class CalibrationStream:
 
     def rate(self, confidence: float, task: int = 0) -> float:
         """Return the exact chance that an answer with this confidence is right."""
-        return confidence ** (self.skew_after if self.drifted(task) else self.skew)
+        return math.pow(confidence, self.skew_after if self.drifted(task) else self.skew)
 
     def outcomes(self, count: int) -> Iterator[tuple[float, bool]]:
         """Yield confidence and rightness of the first tasks."""

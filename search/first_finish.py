@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from ..core.events import Cancel, Event, Expand, Expanded, Score, Work
+from ..core.events import Cancel, Event, Expand, Expanded, Resumed, Score, Work
 from ..core.protocols import Appraisal
 from ..core.tree import TreeView
 from ..core.types import Node, NodeId, WorkId
@@ -46,6 +46,8 @@ class FirstFinish(Sampled):
     """Those that count, in the order in which they finished."""
     _flying: dict[WorkId, NodeId] = field(default_factory=dict[WorkId, NodeId], init=False, repr=False)
     """Expansions in flight."""
+    _stopped: dict[WorkId, None] = field(default_factory=dict[WorkId, None], init=False, repr=False)
+    """Those of them that were told to stop."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,16 +72,19 @@ class FirstFinish(Sampled):
             return work
         kept = {node.id for finished in self._finished for node in view.path(finished)}
         due: list[Work] = [item for item in work if isinstance(item, Score) and item.node in kept]
-        due += [Cancel(WorkId(0), node, target, ENOUGH) for target, node in self._flying.items()]
-        return [_numbered(item, WorkId(view.next_work + i)) for i, item in enumerate(due)]
+        flying = ((target, node) for target, node in self._flying.items() if target not in self._stopped)
+        due += [Cancel(WorkId(0), node, target, ENOUGH) for target, node in flying]
+        return [replace(item, id=WorkId(view.next_work + i)) for i, item in enumerate(due)]
 
     # --- what happened ---
 
     def _tell(self, event: Event, view: TreeView) -> None:
         if isinstance(event, Expanded):
-            self._flying.pop(event.work, None)
+            self._ended(event.work)
             if not self._done and is_answer(event.node.answer, self.same):
                 self._finished.append(event.node.id)
+        elif isinstance(event, Resumed):
+            self._stopped.clear()  # what the killed process was about to stop has been begun again
         super()._tell(event, view)
 
     def started(self, work: Work, view: TreeView) -> None:
@@ -87,13 +92,17 @@ class FirstFinish(Sampled):
         if isinstance(work, Expand):
             self._flying[work.id] = work.node
         elif isinstance(work, Cancel):
-            self._flying.pop(work.target, None)
+            self._stopped[work.target] = None
         super().started(work, view)
 
     def undone(self, work: WorkId, node: NodeId, view: TreeView) -> None:
         """What failed is tried again, what was stopped is not: nothing is expanded any more then."""
-        self._flying.pop(work, None)
+        self._ended(work)
         super().undone(work, node, view)
+
+    def _ended(self, work: WorkId) -> None:
+        self._flying.pop(work, None)
+        self._stopped.pop(work, None)
 
     def why_over(self, view: TreeView) -> str:  # noqa: ARG002 - the protocol's signature
         """Say that the others were stopped."""
@@ -173,13 +182,3 @@ class ShortMajority(FirstFinish):
 
 def _said(node: Node) -> str | None:
     return None if node.step is None else node.step.text
-
-
-def _numbered(work: Work, number: WorkId) -> Work:
-    match work:
-        case Cancel(_, node, target, reason):
-            return Cancel(number, node, target, reason)
-        case Score(_, node, verifiers):
-            return Score(number, node, verifiers)
-        case _:
-            return work

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from branchwise.core.errors import UsageError
-from branchwise.core.events import Cancel, Expand, Score, WorkStarted
+from branchwise.core.events import Cancel, Expand, Resumed, Score, WorkStarted
 from branchwise.core.simulated_answers import LengthMix
 from branchwise.core.simulated_time import TimedSearch
 from branchwise.core.types import ROOT
@@ -107,6 +107,18 @@ def test_what_gives_no_answer_has_not_finished(bench: Any) -> None:
     assert b.strategy.select(b.tree) == winner.id
     assert b.ask(4) == []
     assert b.strategy.why_over(b.tree) == "1 of 4 trajectories finished, and the others were stopped"
+
+
+def test_what_a_kill_kept_from_stopping_is_stopped_after_it(bench: Any) -> None:
+    """Told to stop, but killed before it did: the resumed run begins it again, and it is told again."""
+    b = bench(FirstFinish(n=2, depth=1).fresh(0))
+    b.judge()
+    one, two = b.ask(2)
+    b.arrive(one, answer="7")
+    assert [work.target for work in b.ask(0) if isinstance(work, Cancel)] == [two.id]
+    assert not any(isinstance(work, Cancel) for work in b.ask(0))
+    b.take(Resumed())
+    assert [work.target for work in b.ask(0) if isinstance(work, Cancel)] == [two.id]
 
 
 def test_failures_do_not_win(bench: Any) -> None:

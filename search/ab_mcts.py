@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -11,6 +12,12 @@ from ..core.tree import TreeView
 from ..core.types import ROOT, NodeId, WorkId
 from .common import MAX_FAILURES, one_of, within
 from .simulations import Plan, Simulations
+
+LIKELY = 48
+"""Children of a node that are drawn from for what is known of them, where there are more."""
+
+OTHERS = 16
+"""Further children that are drawn from by chance."""
 
 
 @dataclass(slots=True)
@@ -50,8 +57,8 @@ class ABMCTS(Simulations):
     (node aggregation), with the posteriors and priors of their public code: where a new child has scored well the
     tree grows wider, where refining has it grows deeper, and no width has to be chosen. Differs: draws are seeded by the
     number of the work item, so many simulations run side by side and a killed run goes on as it was; there is no virtual
-    loss, for draws differ; posteriors are kept as sums, which makes a simulation O(depth + children drawn from);
-    answers are never refined, and where no verifier judges a step its trajectory goes on.
+    loss, for draws differ; posteriors are kept as sums; at a node with more than 64 children the draws are of the 48 whose
+    posterior reaches highest and of 16 others, which makes a simulation O(depth) however wide the tree is; answers are never refined, and where no verifier judges a step its trajectory goes on.
 
     Args:
         posterior: `gaussian` (normal with unknown variance) or `beta` (scores as shares of successes).
@@ -67,6 +74,12 @@ class ABMCTS(Simulations):
     mean: float | None = None
     confidence: float = 1.0
     _arms: dict[NodeId, Arms] = field(default_factory=dict[NodeId, Arms], init=False, repr=False)
+    _ranked: dict[NodeId, list[tuple[float, NodeId]]] = field(
+        default_factory=dict[NodeId, list[tuple[float, NodeId]]], init=False, repr=False
+    )
+    """The children of each node that can be gone on below, by how high their posterior reaches, the highest first."""
+    _reach: dict[NodeId, float] = field(default_factory=dict[NodeId, float], init=False, repr=False)
+    """How high each of them stands there."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,7 +96,7 @@ class ABMCTS(Simulations):
         rng = random.Random(f"{self.seed} {work}")  # noqa: S311 - no secret
         node = ROOT
         while True:
-            below = [child for child in self._visits[node].open if self._arms[child].here.count > 0]
+            below = self._choices(node, rng)
             here, closed = self._arms[node], self._visits[node].closed
             if not below:
                 break
@@ -91,6 +104,14 @@ class ABMCTS(Simulations):
                 return node
             node = max(below, key=lambda child: self.draw(self._arms[child].here, rng))
         return None if closed else node
+
+    def _choices(self, node: NodeId, rng: random.Random) -> list[NodeId]:
+        """Return the children to draw from: all of them while they are few."""
+        ranked = self._ranked.get(node, [])
+        if len(ranked) <= LIKELY + OTHERS:
+            return [child for child in self._visits[node].open if child in self._reach]
+        places = [*range(LIKELY), *rng.sample(range(LIKELY, len(ranked)), OTHERS)]
+        return [ranked[place][1] for place in places]
 
     def draw(self, scores: Scores, rng: random.Random) -> float:
         """Draw an expected score from the posterior."""
@@ -118,6 +139,14 @@ class ABMCTS(Simulations):
         drift = n * kappa * (prior - average) ** 2 / (kappa + n)
         mean = (kappa * prior + scores.total) / (kappa + n)
         return mean, kappa + n, nu + n, (nu * tau_square + spread + drift) / (nu + n)
+
+    def reach(self, scores: Scores) -> float:
+        """Return how high the posterior reaches: three standard deviations above its mean."""
+        if self.posterior == "beta":
+            a, b = self.beta(scores)
+            return a / (a + b) + 3.0 * math.sqrt(a * b / ((a + b) ** 2 * (a + b + 1.0)))
+        mean, kappa, _, tau_square = self.gaussian(scores)
+        return mean + 3.0 * math.sqrt(tau_square / kappa)
 
     def tries(self, node: NodeId, view: TreeView) -> int:
         """The more children came to be, the more may fail: a node has no width of its own."""
@@ -148,4 +177,21 @@ class ABMCTS(Simulations):
                 here.first = node
             here.here.add(count, total, squares)
             (above.new if here.first == node else above.old).add(count, total, squares)
+            self._rank(current, parent)
             current = parent
+
+    def _rank(self, node: NodeId, parent: NodeId) -> None:
+        """Put a child where it belongs among its siblings."""
+        if node in self._visits[parent].open:
+            self._unrank(node, parent)
+            self._reach[node] = self.reach(self._arms[node].here)
+            insort(self._ranked.setdefault(parent, []), (-self._reach[node], node))
+
+    def _unrank(self, node: NodeId, parent: NodeId) -> None:
+        if (reach := self._reach.pop(node, None)) is not None:
+            ranked = self._ranked[parent]
+            del ranked[bisect_left(ranked, (-reach, node))]
+
+    def spent(self, node: NodeId, parent: NodeId) -> None:
+        """Draw from it no more."""
+        self._unrank(node, parent)

@@ -83,6 +83,9 @@ class Simulations(BaseStrategy):
         """Return how many work items on the node may fail before it is closed."""
         raise NotImplementedError  # pragma: no cover - abstract
 
+    def spent(self, node: NodeId, parent: NodeId) -> None:
+        """At and below a node nothing can be expanded any more; it left its parent's choices."""
+
     def back_up(self, node: NodeId, value: float, view: TreeView) -> None:
         """Count a simulation that ended at `node` all along its path."""
         self._add(node, 1, value, view)
@@ -190,4 +193,5 @@ class Simulations(BaseStrategy):
             if here.open or here.flying or not self.full(node) or parent is None:
                 return
             self._visits[parent].open.pop(node, None)
+            self.spent(node, parent)
             node = parent

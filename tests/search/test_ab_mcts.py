@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -161,10 +162,35 @@ def test_the_values_are_what_helps() -> None:
 
 
 def test_large_trees() -> None:
-    """The cost of a node does not grow with the tree, and one in ten failing loses nothing."""
-    small, large = grow(ABMCTS(depth=10**6), 500), grow(ABMCTS(depth=10**6), 2_000, fails=0.1)
-    assert (large.nodes, large.lost) == (2_001, 0)
-    assert large.seconds / large.nodes < 6 * small.seconds / small.nodes
+    """The cost of a node does not grow with the tree, however wide it is, and one in ten failing loses nothing."""
+    small, large = grow(ABMCTS(depth=10**6), 1_000), grow(ABMCTS(depth=10**6), 5_000, fails=0.1)
+    assert (large.nodes, large.lost) == (5_001, 0)
+    assert large.seconds / large.nodes < 3 * small.seconds / small.nodes
+
+
+@pytest.mark.parametrize("posterior", ["gaussian", "beta"])
+def test_wide_nodes_are_drawn_from_in_part(bench: Any, posterior: Any) -> None:
+    """With 150 children the draws are of the 48 that reach highest and 16 others, and lead to children as good as all draws do."""
+    b = bench(ABMCTS(posterior=posterior, depth=2, deduplicate=False).fresh(0))
+    b.judge(0.5)
+    rng = random.Random(1)
+    for _ in range(150):
+        work = Expand(b.tree.next_work, ROOT)
+        b.take(WorkStarted(work))
+        step_of(b, work, rng.random())
+    strategy, children = b.strategy, b.tree.children(ROOT)
+    choices = strategy._choices(ROOT, random.Random(2))
+    assert len(set(choices)) == 64
+    reach = sorted((strategy.reach(strategy._arms[child].here) for child in children), reverse=True)
+    assert sum(strategy.reach(strategy._arms[child].here) >= reach[47] for child in choices) == 48
+
+    def gone_to(among: Any, seed: int) -> float:
+        draws = random.Random(seed)
+        return b.tree.value(max(among(draws), key=lambda child: strategy.draw(strategy._arms[child].here, draws)))
+
+    part = fmean(gone_to(lambda draws: strategy._choices(ROOT, draws), seed) for seed in range(300))
+    whole = fmean(gone_to(lambda _draws: children, seed) for seed in range(300))
+    assert part >= whole - 0.05
 
 
 def test_ends_where_nothing_can_be_added() -> None:

@@ -114,7 +114,7 @@ async def test_range_sees_what_goes_wrong(arena: Range) -> None:
 async def test_survivors_are_seen(arena: Range) -> None:
     """Every process of a guest is found from the host, the forked and the daemons too; after the call there is none."""
     program = "prove_inside()\nif os.fork() == 0:\n    os.setsid()\n    os.fork()\ntime.sleep(60)\n"
-    mark = "-I\0-c\0HOST"
+    mark = "-I\0-S\0-c\0HOST"
     env = await arena.supply.open()
     running = asyncio.create_task(env.exec(arena.command(program)))
     await appear(arena.run_id, 3, mark)

@@ -7,6 +7,8 @@ the engine's exec comes by itself: it goes on working after its answer, at the c
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 import os
 import random
 import statistics
@@ -15,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,8 @@ ANSWER = "328350\n"
 NOTHING = ["python3", "-I", "-S", "-c", "pass"]
 LANES = 4
 """Programs at the same time, where it is counted how many a second there can be."""
-LANE_SECONDS = 6.0
+LANE_SECONDS = 6
+"""Of each way."""
 KILOBYTE = os.urandom(1024)
 
 _SERVER = """
@@ -203,37 +206,48 @@ def sandbox_cpu_seconds(run_id: str) -> dict[int, float]:
     return found
 
 
-async def per_second(run: Callable[[], Awaitable[Any]]) -> int:
-    """Return how often `run` could be done, one time after the other, until the time was over."""
-    done, end = 0, time.perf_counter() + LANE_SECONDS
-    while time.perf_counter() < end:
-        await run()
-        done += 1
-    return done
-
-
 async def throughput(supply: Sandboxes) -> tuple[float, float, float]:
-    """Return executions a second: in containers, by the same workers at the end of pipes without an engine, by bare fork servers."""
-    ours = await supply_per_second(supply)
+    """Return executions a second: in containers, by the same workers at the end of pipes without an engine, by bare fork servers.
+
+    Each works for a second in turn, in an order that changes.
+    """
+    servers = [await ForkServer.start() for _ in range(LANES)]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         pipes = await Local(max_idle=LANES).start("bench-pipes", Path(folder))
-        same = await supply_per_second(pipes)
+        environments = [[await each.open() for _ in range(LANES)] for each in (supply, pipes)]
+        lanes: list[list[Callable[[], Awaitable[Any]]]] = [
+            *(
+                [functools.partial(environment.exec, Python(PROGRAM)) for environment in opened]
+                for opened in environments
+            ),
+            [functools.partial(server.run, PROGRAM) for server in servers],
+        ]
+        done = await _counted(lanes)
+        for environment in itertools.chain(*environments):
+            await environment.close()
         await pipes.aclose()
-    servers = [await ForkServer.start() for _ in range(LANES)]
-    for server in servers:
-        await server.run(PROGRAM)
-    bare = sum(await asyncio.gather(*(per_second(lambda s=s: s.run(PROGRAM)) for s in servers)))
     for server in servers:
         await server.stop()
-    return ours / LANE_SECONDS, same / LANE_SECONDS, bare / LANE_SECONDS
+    return done[0], done[1], done[2]
 
 
-async def supply_per_second(supply: Sandboxes) -> int:
-    """Return how many executions a few sandboxes of a supply do, side by side, until the time is over."""
-    environments = [await supply.open() for _ in range(LANES)]
-    for environment in environments:
-        await environment.exec(Python(PROGRAM))
-    done = sum(await asyncio.gather(*(per_second(lambda e=e: e.exec(Python(PROGRAM))) for e in environments)))
-    for environment in environments:
-        await environment.close()
+async def _counted(ways: Sequence[Sequence[Callable[[], Awaitable[Any]]]]) -> list[float]:
+    """Return how often a second each of the ways is gone, all its lanes at the same time."""
+    rng = random.Random(2)
+    done = [0] * len(ways)
+    for lane in itertools.chain(*ways):
+        await lane()
+    for _ in range(LANE_SECONDS):
+        for index in rng.sample(range(len(ways)), len(ways)):
+            end = time.perf_counter() + 1.0
+            done[index] += sum(await asyncio.gather(*(_until(end, lane) for lane in ways[index])))
+    return [count / LANE_SECONDS for count in done]
+
+
+async def _until(end: float, work: Callable[[], Awaitable[Any]]) -> int:
+    """Do it, one time after the other, until the time is over; return how often."""
+    done = 0
+    while time.perf_counter() < end:
+        await work()
+        done += 1
     return done

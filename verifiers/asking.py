@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp
-from typing import Any
+from typing import Any, cast
 
 from ..core.errors import ModelOutputInvalid, VerifierError
 from ..core.protocols import Candidate, Meter, Model
@@ -48,11 +48,8 @@ class Asker:
             VerifierError: the reply is not of that form, for example cut off before its end: there is no verdict in it.
         """
         text, response, usage = await self._sample(candidate, messages, schema)
-        try:
-            data = json.loads(text)
-        except ValueError:
-            data = None
-        if not isinstance(data, dict) or any(name not in data for name in schema.get("required", ())):
+        data = _fitting(text, schema)
+        if data is None:
             why = "it was cut off; raise max_tokens" if response.finish_reason == "length" else "it has another form"
             raise VerifierError(f"verifier {self.name!r} found no verdict in the reply {text[-80:]!r}: {why}")
         return Reply(data, response, usage)
@@ -74,6 +71,25 @@ class Asker:
             raise VerifierError(f"verifier {self.name!r} got no usable reply: {error}") from error
         usage = meter.usage()
         return response.text, response, replace(usage, usd=model.price(usage) or 0.0)
+
+
+def _fitting(text: str, schema: Mapping[str, JSON]) -> Mapping[str, JSON] | None:
+    """Return the object in a reply if it has all properties, and of those with a choice one of the choices.
+
+    Not every server enforces the form that it is given.
+    """
+    try:
+        data: JSON = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    properties: Mapping[str, JSON] = schema["properties"]
+    if not isinstance(data, dict):
+        return None
+    found = cast("Mapping[str, JSON]", data)
+    for name, kind in properties.items():
+        if name not in found or ("enum" in kind and found[name] not in kind["enum"]):
+            return None
+    return found
 
 
 def form(**properties: Any) -> dict[str, JSON]:

@@ -16,7 +16,8 @@ from ..search.equivalence import Named, key
 from .adapters import Around
 from .combining import need_parts
 
-_Known: TypeAlias = dict[Hashable, Verdict]
+_Known: TypeAlias = WeakKeyDictionary[TreeView, dict[Hashable, Verdict]]
+_Locks: TypeAlias = WeakKeyDictionary[TreeView, dict[Hashable, asyncio.Lock]]
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,8 @@ class Cached(Around):
 
     same: Named = "exact"
     name: str = ""
-    _running: WeakKeyDictionary[TreeView, dict[Hashable, asyncio.Lock]] = field(
-        default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
-    )
-    _fresh: WeakKeyDictionary[TreeView, _Known] = field(
-        default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
-    )
+    _running: _Locks = field(default_factory=_Locks, init=False, repr=False, compare=False)
+    _fresh: _Known = field(default_factory=_Known, init=False, repr=False, compare=False)
     """Verdicts that are not in the tree yet."""
 
     def __post_init__(self) -> None:

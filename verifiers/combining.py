@@ -37,14 +37,16 @@ def one_meaning(owner: str, parts: Sequence[Verifier]) -> Semantics:
     Raises:
         UsageError: values that mean different things would be mixed.
     """
-    meanings = {part.semantics: part.name for part in parts if part.semantics != "violation"}
+    meanings: dict[Semantics, str] = {part.semantics: part.name for part in parts if part.semantics != "violation"}
     if len(meanings) > 1:
         told = ", ".join(f"{name!r} means {meaning!r}" for meaning, name in meanings.items())
         raise UsageError(
             f"{owner} would mix values of different meaning: {told}; name what makes them alike, for example "
             "Adapted(verifier, 'outcome', by='identity') or Calibrated(verifier, Calibration.fit(...))"
         )
-    return next(iter(meanings), "violation")
+    for meaning in meanings:
+        return meaning
+    return "violation"
 
 
 def joint_scope(parts: Sequence[Verifier]) -> Literal["state", "answer"]:
@@ -53,10 +55,17 @@ def joint_scope(parts: Sequence[Verifier]) -> Literal["state", "answer"]:
 
 
 def weakest(verdicts: Sequence[Verdict]) -> Integrity | None:
-    """Return how well the weakest of the verdicts is protected; None where one was not made by execution."""
-    levels = [verdict.integrity for verdict in verdicts]
-    known = [level for level in levels if level is not None]
-    return max(known, key=_INTEGRITIES.index) if known and len(known) == len(levels) else None
+    """Return how well the weakest of the verdicts is protected; None where one was not made by execution.
+
+    Those that only look for violations add no weakness: they can refuse and not accept.
+    """
+    levels = [verdict.integrity for verdict in verdicts if verdict.semantics != "violation"]
+    if None in levels:
+        return None
+    for level in reversed(_INTEGRITIES):
+        if level in levels:
+            return level
+    return None
 
 
 def spent(verdicts: Sequence[Verdict]) -> Usage:

@@ -43,6 +43,9 @@ Say of each whether the solution passes it: "pass" or "fail"."""
 Passes: TypeAlias = Mapping[str, float]
 """1 for a test that passed, 0 for one that failed, by the test's text."""
 
+_Written: TypeAlias = WeakKeyDictionary[TreeView, tuple[Case | str, ...]]
+_Writing: TypeAlias = WeakKeyDictionary[TreeView, asyncio.Lock]
+
 
 @dataclass(frozen=True)
 class WrittenTests:
@@ -91,13 +94,9 @@ class WrittenTests:
     scope: Literal["answer", "state", "set"] = "answer"
     name: str = "written-tests"
     semantics: Semantics = "outcome"
-    _written: WeakKeyDictionary[TreeView, tuple[Case | str, ...]] = field(
-        default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
-    )
+    _written: _Written = field(default_factory=_Written, init=False, repr=False, compare=False)
     """The tests of each run."""
-    _writing: WeakKeyDictionary[TreeView, asyncio.Lock] = field(
-        default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
-    )
+    _writing: _Writing = field(default_factory=_Writing, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_file("WrittenTests", self.file)

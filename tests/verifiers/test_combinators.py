@@ -154,6 +154,19 @@ async def test_any_stops_at_the_first_acceptance_and_refuses_only_together() -> 
     assert (await Any(fixed(0.2, False), fixed(0.1)).judge(candidate)).passed is None
 
 
+async def test_a_composed_verdict_is_as_well_protected_as_the_weakest_part() -> None:
+    """One that is not by execution has no protection; one that only looks for violations takes none away."""
+
+    def level(integrity: str | None, semantics: str = "outcome") -> Verifier:
+        made = Verdict(1.0, semantics, "", True, integrity=integrity)  # type: ignore[arg-type]
+        return bw.verifier(name=f"{integrity} {semantics}", semantics=semantics)(lambda _c: made)  # type: ignore[call-overload,no-any-return]
+
+    candidate = candidate_of(tree_of("5"))
+    both = await All(level("host-io"), level("in-process"), level(None, "violation")).judge(candidate)
+    assert both.integrity == "in-process"
+    assert (await All(level("split"), level(None)).judge(candidate)).integrity is None
+
+
 async def test_a_weighted_mean_weighs() -> None:
     """And accepts from a value on."""
     candidate = candidate_of(tree_of("5"))

@@ -83,6 +83,8 @@ class SoftTree(Simulations):
         return not here.closed and (children < allowed or (alone and self.growth > 0.0))
 
     def _pick(self, children: list[NodeId], rng: random.Random) -> NodeId:
+        if len(children) == 1:
+            return children[0]
         if self.goal == "best":
             return max(children, key=lambda child: self._soft[child])
         return rng.choices(children, normalised([self._soft[child] for child in children])[0])[0]
@@ -115,7 +117,11 @@ class SoftTree(Simulations):
             siblings = self._valued.setdefault(parent, {})
             siblings[node] = None
             # The logarithm of what the exponentials are on average.
-            self._soft[parent] = normalised([self._soft[child] for child in siblings])[1]
+            one = len(siblings) == 1
+            mean = self._soft[node] if one else normalised([self._soft[child] for child in siblings])[1]
+            if self._soft.get(parent) == mean:
+                return  # nothing changes further up
+            self._soft[parent] = mean
             node = parent
 
     # --- the outcome ---

@@ -568,6 +568,16 @@ class Recalling(Protocol):
         ...
 
 
+@runtime_checkable
+class Segmenting(Protocol):
+    """What a strategy may be beside: one that has turns sampled in segments, which only turns in plain text can be."""
+
+    @property
+    def in_segments(self) -> bool:
+        """Whether it does so."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Appraisal:
     """A choice with what it is worth."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..agents.agent import Agent
 from ..core.errors import UsageError
-from ..core.protocols import AsksModels, Committing, Recalling, Strategy
+from ..core.protocols import AsksModels, Committing, Recalling, Segmenting, Strategy
 from ..core.types import Task
 from .judges import all_parts
 from .task_files import files_of
@@ -20,6 +20,15 @@ def check(agent: Agent, strategy: Strategy, task: Task) -> None:
         raise UsageError(
             f"{strategy.name} looks things up in the agent's memory, and agent {agent.name!r} has none; give it one: "
             "Agent(memory=bw.memory.Store('memory.sqlite'))"
+        )
+    if (
+        isinstance(strategy, Segmenting)
+        and strategy.in_segments
+        and (agent.toolbox or agent.form not in ("text", "native"))
+    ):
+        raise UsageError(
+            f"{strategy.name} samples turns in segments, which only turns in plain text can be, and agent {agent.name!r} has "
+            f"{'tools' if agent.toolbox else f'form={agent.form!r}'}; give it form='text' and no tools, or take whole turns"
         )
     commits = isinstance(strategy, Committing) and strategy.commits
     if (

@@ -137,6 +137,11 @@ class EarlyPruning(_Probing):
         if self.checkpoint_tokens is not None:
             within("checkpoint_tokens", self.checkpoint_tokens, 1)
 
+    @property
+    def in_segments(self) -> bool:
+        """Whether turns are cut at the checkpoint."""
+        return self.checkpoint_tokens is not None
+
     def trajectories(self) -> int:
         """All at once."""
         return self.n

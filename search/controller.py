@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from ..core.events import Cancel, Cancelled, Denied, Event, Expand, Expanded, Failed, Work, WorkStarted
-from ..core.protocols import Appraisal, Appraiser, Explains, Strategy
+from ..core.protocols import Appraisal, Appraiser, Committing, Explains, Recalling, Segmenting, Strategy
 from ..core.tree import TreeView
 from ..core.types import NodeId, WorkId
 from .best_of_n import BestOfN
@@ -30,6 +30,21 @@ class Controller:
     def speculative(self) -> bool:
         """As the inner strategy."""
         return self.inner.speculative
+
+    @property
+    def commits(self) -> bool:
+        """As the inner strategy."""
+        return isinstance(self.inner, Committing) and self.inner.commits
+
+    @property
+    def recalls(self) -> bool:
+        """As the inner strategy."""
+        return isinstance(self.inner, Recalling) and self.inner.recalls
+
+    @property
+    def in_segments(self) -> bool:
+        """As the inner strategy."""
+        return isinstance(self.inner, Segmenting) and self.inner.in_segments
 
     def fresh(self, seed: int) -> Self:
         """Return an equally configured controller with a fresh inner strategy."""

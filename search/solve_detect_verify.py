@@ -74,6 +74,11 @@ class SolveDetectVerify(Trajectories):
         """What is wrong is thrown away."""
         return True
 
+    @property
+    def in_segments(self) -> bool:
+        """Whether turns are cut."""
+        return self.segment_tokens is not None
+
     # --- what to do next ---
 
     def trajectories(self) -> int:

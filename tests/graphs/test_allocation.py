@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import branchwise as bw
+from branchwise.core.errors import UsageError
 from branchwise.core.testing import ScriptedModel
 from branchwise.core.types import Task
 from branchwise.graphs import LocalRunner, RunStore
@@ -73,3 +74,17 @@ async def test_a_saved_table_chooses_the_search(runner: LocalRunner, tmp_path: P
     assert result.answer == "7"
     assert result.usage.calls == 12, "the first four guesses are 0 to 3, which are far off"
     assert result.stop_detail.startswith("went on by best-of-n")
+
+
+@pytest.mark.parametrize("around", ["", "saturation:"])
+async def test_what_cannot_be_cut_is_refused_before_anything_is_started(runner: LocalRunner, around: str) -> None:
+    """A form under a grammar with a strategy that cuts turns, alone or within a controller; plain text is no trouble."""
+    agent = bw.Agent(name="guesser", model=ScriptedModel(lambda _request: "1"), verifiers=[close])
+    with pytest.raises(UsageError, match="form='auto'; give it form='text'"):
+        await runner.run(agent, TASK, bw.Budget(), search=bw.search.parse_strategy(f"{around}early-pruning"))
+    assert not runner.store.runs()
+    text = guesser(close, BestOfN())
+    result = await runner.run(
+        text, TASK, bw.Budget(), seed=1, search=bw.search.parse_strategy(f"{around}early-pruning:n=3")
+    )
+    assert result.answer is not None

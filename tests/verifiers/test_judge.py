@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from math import log
 
@@ -12,7 +13,7 @@ from branchwise.core.errors import UsageError, VerifierError
 from branchwise.core.simulated_critics import SimulatedCritic, fences
 from branchwise.core.testing import ScriptedModel
 from branchwise.core.types import ModelRequest, ModelResponse, Task, TokenLogprob, Usage
-from branchwise.verifiers import Judge
+from branchwise.verifiers import Judge, Vote
 from branchwise.verifiers.asking import chances
 from branchwise.verifiers.fence import SHOWN_LIMIT_CHARS, fenced
 
@@ -142,3 +143,26 @@ def test_options_that_cannot_work_are_refused(options: dict[str, object]) -> Non
     """With the value that was given."""
     with pytest.raises(UsageError, match="Judge"):
         Judge(**options)  # type: ignore[arg-type]
+
+
+async def share_solved(tpr: float, fpr: float, k: int) -> float:
+    """How often the best judged of eight answers is a right one, in 60 tasks; a fourth of the answers are right."""
+    model = ScriptedModel(SimulatedCritic(worth, tpr=tpr, fpr=fpr))
+    solved = 0.0
+    for seed in range(60):
+        rng = random.Random(seed)
+        right = [rng.random() < 0.25 for _ in range(8)]
+        tree = tree_of(*(f"{'right' if well else 'wrong'} {number}" for number, well in enumerate(right)))
+        judge = Vote(Judge(think=False), k=k)
+        verdicts = [await judge.judge(candidate_of(tree, n, model=model, seed=100 * seed + n)) for n in range(1, 9)]
+        top = max(verdict.value for verdict in verdicts)
+        best = [well for well, verdict in zip(right, verdicts, strict=True) if verdict.value == top]
+        solved += sum(best) / len(best)
+    return solved / 60
+
+
+async def test_what_a_judge_knows_is_what_it_gains_and_votes_bring_it_out() -> None:
+    """One that says yes alike to right and wrong answers (ablation) chooses no better than chance, however often it is asked."""
+    once, often = await share_solved(0.8, 0.3, 1), await share_solved(0.8, 0.3, 4)
+    assert 0.25 + 0.15 < once < often - 0.1
+    assert abs(await share_solved(0.5, 0.5, 2) - 0.25) < 3 * (0.25 * 0.75 / 60) ** 0.5

@@ -21,10 +21,11 @@ BLOCKS = [(bool(needs_model), code) for needs_model, code in BLOCK.findall(PAGE.
 
 
 def run(*, model: bool) -> dict[str, Any]:
-    """Run the page's blocks, those that need a model only where asked for; return the names that they leave."""
+    """Run the page's blocks, with those that need a model or those that simulate; return the names that they leave."""
     names: dict[str, Any] = {"__name__": "tutorial"}
     for needs_model, code in BLOCKS:
-        if model or not needs_model:
+        simulates = any(name in code for name in ("Simulation", "solved("))
+        if not (simulates if model else needs_model):
             exec(compile(code, str(PAGE), "exec", dont_inherit=True), names)
     return names
 

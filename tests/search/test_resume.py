@@ -65,7 +65,7 @@ def resumed(strategy: Strategy, journal: list[Event], world: StepTree, slots: in
 
 
 @pytest.mark.parametrize("make", STRATEGIES.values(), ids=STRATEGIES.keys())
-@settings(max_examples=16, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(world=WORLDS, schedule=SCHEDULES, slots=st.integers(1, 6), around=AROUND, kill=st.floats(0, 1))
 def test_a_killed_search_goes_on_as_if_nothing_had_been(
     *,

@@ -14,6 +14,7 @@ from ..core.protocols import Memory, Model, SandboxSpec, Selector, Strategy, Var
 from ..core.types import Budget, Result, Sampling, Task
 from ..search import BestOfN
 from ..tools.tool import Tool, flatten
+from ..verifiers.combining import check_together
 from .planner import Planner
 from .spawning import Spawn
 
@@ -93,6 +94,7 @@ class Agent:
         for verifier in (*self.verifiers, *self.final):
             if not hasattr(verifier, "judge"):
                 raise UsageError(f"{verifier!r} is no verifier; decorate the function with @branchwise.verifier")
+        check_together(f"agent {self.name!r}", self.verifiers)
         if flatten(self.tools) and self.form == "text":
             raise UsageError(f"agent {self.name!r} has tools and form='text', in which none can be called; take 'auto'")
         if getattr(self.select, "needs_logprobs", False) and self.sampling.logprobs is None:

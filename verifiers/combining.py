@@ -49,6 +49,17 @@ def one_meaning(owner: str, parts: Sequence[Verifier]) -> Semantics:
     return "violation"
 
 
+def check_together(owner: str, verifiers: Sequence[Verifier]) -> None:
+    """Refuse verifiers whose values a node's value cannot be the mean of: preferences beside values of another kind.
+
+    Raises:
+        UsageError: with what would make them alike.
+    """
+    single = [verifier for verifier in verifiers if verifier.scope in {"state", "answer"}]
+    if any(verifier.semantics == "preference" for verifier in single):
+        one_meaning(owner, [verifier for verifier in single if verifier.semantics != "likelihood"])
+
+
 def joint_scope(parts: Sequence[Verifier]) -> Literal["state", "answer"]:
     """Return what is judged together: answers, unless all of them judge states."""
     return "state" if all(part.scope == "state" for part in parts) else "answer"

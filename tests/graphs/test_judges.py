@@ -146,3 +146,15 @@ async def test_a_verifier_of_one_s_own_may_be_made_of_others(runner: LocalRunner
     result = await runner.run(agent, Task(prompt="?"), bw.Budget(), seed=1)
     assert result.usage.verifier_calls == 2
     assert result.verdicts[0].value == 1.0
+
+
+def test_an_agent_does_not_take_the_mean_of_preferences_and_outcomes() -> None:
+    """Refused when it is defined; by a named adapter, or where they only compare, it is fine."""
+    likes = bw.verifier(name="likes", semantics="preference")(lambda _c: 0.5)
+    model = solving(SimulatedCritic(worth))
+    with pytest.raises(
+        bw.UsageError, match="agent 'quiz' would mix values of different meaning: 'likes' means 'preference'"
+    ):
+        quiz(model, likes, Judge())
+    quiz(model, bw.verifiers.Adapted(likes, "outcome", by="identity"), Judge())
+    quiz(model, likes, Listwise())

@@ -61,7 +61,6 @@ class Method:
         search: the strategy, by the number of calls.
         tests: whether the model's own tests judge.
         in_file: whether attempts are states of a file, which can be mended, rather than answers.
-        select: what chooses the answer, where it is not the strategy.
     """
 
     search: Callable[[int], bw.Strategy]
@@ -120,6 +119,22 @@ class Outcome:
     confidence: float | None
 
 
+OUTCOMES = "outcomes.jsonl"
+
+
+def kept(state: Path) -> list[Outcome]:
+    """Return the outcomes of earlier runs."""
+    file = state / OUTCOMES
+    return [Outcome(**json.loads(row)) for row in file.read_text().splitlines()] if file.exists() else []
+
+
+def finished(outcomes: Sequence[Outcome], methods: Sequence[str], calls: int) -> list[Outcome]:
+    """Return the outcomes of problems that all methods have worked on: only these compare."""
+    done = [{o.task_id for o in outcomes if (o.method, o.calls) == (name, calls)} for name in methods]
+    common = {o.task_id for o in outcomes if all(o.task_id in tasks for tasks in done)}
+    return [o for o in outcomes if o.task_id in common and o.method in methods and o.calls == calls]
+
+
 class Bench:
     """Everything that the runs share.
 
@@ -145,9 +160,8 @@ class Bench:
         self._model, self._clock, self._supply, self._calls = model, clock, supply, calls
         self._pace_seconds = pace_seconds
         self._runner = LocalRunner(RunStore(state / "runs"))
-        self._file = state / "outcomes.jsonl"
-        rows = self._file.read_text().splitlines() if self._file.exists() else []
-        self.outcomes = [Outcome(**json.loads(row)) for row in rows]
+        self._file = state / OUTCOMES
+        self.outcomes = kept(state)
 
     def known(self, problem: Problem, method: str) -> Outcome | None:
         """Return the outcome of an earlier run."""
@@ -329,15 +343,23 @@ def main() -> None:
         "--state", type=Path, default=home() / "benchmarks" / "model", help="what is kept to go on later"
     )
     parser.add_argument("--again", action="store_true", help="forget the outcomes, not the replies")
+    parser.add_argument(
+        "--kept", action="store_true", help="run nothing: report on the problems that all methods have done"
+    )
     given = parser.parse_args()
     try:
-        chosen = problems(given.data)[: given.problems]
-        if given.again:
-            (given.state / "outcomes.jsonl").unlink(missing_ok=True)
+        chosen = [] if given.kept else problems(given.data)[: given.problems]
         given.state.mkdir(parents=True, exist_ok=True)
-        outcomes = asyncio.run(collect(chosen, given.methods, given.calls, given.state))
+        if given.again:
+            (given.state / OUTCOMES).unlink(missing_ok=True)
+        outcomes = (
+            asyncio.run(collect(chosen, given.methods, given.calls, given.state)) if chosen else kept(given.state)
+        )
     except (FileNotFoundError, bw.BranchwiseError) as error:
         sys.exit(f"bench-model: {error}")
+    outcomes = finished(outcomes, given.methods, given.calls)
+    if not outcomes:
+        sys.exit("bench-model: no problem has been worked on by all methods yet")
     rows = {name: figures([o for o in outcomes if o.method == name]) for name in given.methods}
     if given.json:
         print(json.dumps({"model": MODEL, "calls": given.calls, "methods": rows}))

@@ -100,6 +100,9 @@ async def test_runs_are_scored_and_kept(problem: humaneval.Problem, tmp_path: Pa
     assert found["best-of-n"].tokens > found["one sample"].tokens
     assert all(outcome.seconds >= 0 for outcome in found.values())
 
+    assert model.finished(model.kept(tmp_path), METHODS, 4) == list(found.values())
+    assert model.finished(model.kept(tmp_path), [*METHODS, "self-consistency"], 4) == []
+
     asked = len(inner.requests)
     kept = RecordedModel(tmp_path / "replies.jsonl", clock)
     again = model.Bench(kept, clock, tmp_path, supply, calls=4, pace_seconds=0.0)

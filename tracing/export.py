@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from typing import Any, Literal
 from opentelemetry import metrics, trace
 
 from ..core.errors import UsageError
+
+logger = logging.getLogger(__name__)
 
 Signal = Literal["traces", "metrics", "logs"]
 
@@ -86,18 +89,22 @@ def _exporter(signal: Signal, name: str) -> Any:
     found = entry_points(group=f"opentelemetry_{signal}_exporter")
     for entry in found.select(name=name):
         return entry.load()()
-    known = ", ".join(sorted({"none", *found.names}))
+    known = ", ".join(sorted({"otlp", "none", *found.names}))
     raise UsageError(
-        f"no exporter of {signal} is called {name!r}; installed are {known}. Set OTEL_{signal.upper()}_EXPORTER to one of them, or "
-        f"install what brings it"
+        f"no exporter of {signal} is called {name!r}; there are {known}. Set OTEL_{signal.upper()}_EXPORTER to one of them, or "
+        "install the package that brings it"
     )
 
 
 def _close_at_exit(closers: list[Callable[[], Any]]) -> None:
     """Export what is left when the process ends, for a while and no longer: the collector may be gone.
 
-    The threads begin now, for none can be begun when the interpreter is about to end.
+    The threads begin now, for none can be begun when the interpreter is about to end. What the exporters say while they try
+    again is left out; what they give up on is not.
     """
+    for name in ("opentelemetry.exporter", "opentelemetry.sdk"):
+        if logging.getLogger(name).level == logging.NOTSET:
+            logging.getLogger(name).setLevel(logging.ERROR)
     ending = threading.Event()
     closed = [threading.Event() for _ in closers]
 
@@ -112,7 +119,12 @@ def _close_at_exit(closers: list[Callable[[], Any]]) -> None:
     def end() -> None:
         ending.set()
         deadline = monotonic() + LAST_SECONDS
-        for done in closed:
-            done.wait(max(0.0, deadline - monotonic()))
+        if not all(done.wait(max(0.0, deadline - monotonic())) for done in closed):
+            logger.warning(
+                "tracing: what was recorded last could not be exported within %g s; is the collector there? "
+                "OTEL_EXPORTER_OTLP_ENDPOINT=%s",
+                LAST_SECONDS,
+                os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318 (unless set)"),
+            )
 
     atexit.register(end)

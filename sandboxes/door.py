@@ -6,6 +6,7 @@ of a guest exists; then the folder is removed, and with it every path to them.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import shutil
@@ -76,6 +77,17 @@ class Door:
 def path_inside(name: str) -> str:
     """Return the path by which a container reaches a socket."""
     return f"{DOOR_FOLDER}/{name}"
+
+
+async def knock(listener: socket.socket) -> None:
+    """Wait until somebody has connected. Who is cancelled meanwhile has accepted nobody, whom nobody else would then close."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(listener, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(listener)
 
 
 def _home() -> Path:

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from ..core.errors import SandboxStartFailed
 from .companions import AccompaniedTransport
-from .door import Door, path_inside
+from .door import Door, knock, path_inside
 from .egress import Egress
 from .forwarding import Visit
 from .network import PROXY_PORT
@@ -124,7 +124,7 @@ class Gate:
         loop = asyncio.get_running_loop()
         while True:
             await self._slots.acquire()
-            await _readable(self._listener)
+            await knock(self._listener)
             try:
                 connection, _ = await loop.run_in_executor(self._egress.acceptor, self._listener.accept)
             except OSError as error:
@@ -184,13 +184,3 @@ async def open_gate(
         await sandbox.kill()
         raise
     transport.add(Gate(listener, egress))
-
-
-async def _readable(listener: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    loop.add_reader(listener, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_reader(listener)

@@ -15,7 +15,7 @@ import secrets
 import socket
 
 from .channel import Transport
-from .door import path_inside
+from .door import knock, path_inside
 
 WIRE = "wire"
 """The name of the socket in the door's folder."""
@@ -75,22 +75,21 @@ class WireTransport:
         Raises:
             OSError: somebody else has connected.
         """
-        accepting = asyncio.create_task(asyncio.get_running_loop().sock_accept(self._listener))
-        hearing = asyncio.create_task(self._attached.read(), name="sandbox-life")
+        knocking = asyncio.create_task(knock(self._listener))
+        self._life = asyncio.create_task(self._attached.read(), name="sandbox-life")
         try:
-            await asyncio.wait({accepting, hearing}, return_when=asyncio.FIRST_COMPLETED)
-        except BaseException:
-            hearing.cancel()
-            raise
+            await asyncio.wait({knocking, self._life}, return_when=asyncio.FIRST_COMPLETED)
+            if not knocking.done():
+                life, self._life = self._life, None
+                return life.result()
+            connection, _ = self._listener.accept()
         finally:
-            accepting.cancel()
+            knocking.cancel()
+            await asyncio.wait({knocking})
             self._listener.close()
             self._settled = True
-        if not accepting.done() or accepting.cancelled():
-            return hearing.result()
-        self._life = hearing
-        connection, _ = accepting.result()
         with connection:
+            connection.setblocking(False)
             ours = await self._hand_over(connection)
         self._streams = await asyncio.open_connection(sock=ours, limit=_BUFFER_BYTES)
         self._life.add_done_callback(self._ended)
@@ -132,9 +131,8 @@ class WireTransport:
             self._streams[1].transport.abort()
 
     async def kill(self) -> None:
-        self._listener.close()
-        if self._life is not None:
-            self._life.cancel()
+        if self._settled and self._life is not None:
+            self._life.cancel()  # before, its end is what tells `_settle`
         self._cut()
         if self._streams is not None:
             with contextlib.suppress(OSError):

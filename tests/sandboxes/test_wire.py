@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import socket
@@ -280,3 +281,29 @@ def test_engine_that_does_not_see_our_folders() -> None:
     hidden = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /tmp && exec "$0" -c "$1"', sys.executable, UNSEEN]
     told = subprocess.run(hidden, capture_output=True, text=True, check=False)
     assert told.stdout == "False up\n", told.stderr
+
+
+async def test_killed_while_nobody_has_connected(meeting: Meeting) -> None:
+    """A container that something beside it ends before its worker is there is a lost one at once, and nothing stays open."""
+    opening = asyncio.create_task(meeting.channel.open(60))
+    await asyncio.sleep(0)
+    await meeting.transport.kill()
+    meeting.attached.arrived.feed_eof()  # as a killed container's stream
+    with pytest.raises(SandboxLost, match="it ended"):
+        await opening
+
+
+async def test_given_up_as_somebody_connects(meeting: Meeting) -> None:
+    """Who has connected to a start that is given up in that moment is left alone with it; no connection is forgotten."""
+    opening = asyncio.create_task(meeting.channel.open(60))
+    await asyncio.sleep(0)
+    connecting = asyncio.create_task(meeting.connect(""))
+    await asyncio.sleep(0)
+    opening.cancel()
+    await meeting.channel.close()
+    await asyncio.wait({opening})
+    reader, writer = await connecting
+    with contextlib.suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    writer.close()
+    gc.collect()

@@ -97,6 +97,11 @@ class Rollover(BaseStrategy):
             else:
                 self._settle(view)
 
+    def revalued(self, node: NodeId, view: TreeView) -> None:
+        """Take a candidate that turns out to be better than the prefix."""
+        if self._here is not None and node in self._tried and self.value(node, view) > self.value(self._here, view):
+            self._take(node, view)
+
     def value(self, node: NodeId, view: TreeView) -> float:
         """The node's value, the prior where nobody judged it."""
         return self.prior if (value := view.value(node)) is None else value

@@ -81,7 +81,7 @@ class ToolWorld(StepTree):
             return self._node(work, parent, self.path(parent), held=False)
         siblings: list[int] = [*view.children(parent.id)]
         siblings += [w.id for w in view.in_flight.values() if isinstance(w, Expand) and w.node == parent.id]
-        times, place = divmod(sorted(siblings).index(work.id), self.branching)
+        times, place = divmod(sum(sibling < work.id for sibling in siblings), self.branching)
         path = (*self.path(parent), self.proposals(self.path(parent), times)[place])
         return self._node(work, parent, path, held=work.external == "hold" and self.reaches_out(path))
 

@@ -120,7 +120,7 @@ async def test_killed_worker_is_a_lost_sandbox(engine: DockerEngine, tmp_path: P
 async def test_frozen_worker_is_given_up(engine: DockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that does not answer is killed, not waited for."""
     monkeypatch.setattr("branchwise.sandboxes.workspace._GRACE_SECONDS", 1.0)
-    supply = await SMALL.start("test-frozen", tmp_path)
+    supply = await SMALL.model_copy(update={"max_idle": 0}).start("test-frozen", tmp_path)
     environment = await supply.open()
     (container,) = containers(engine, "test-frozen")
     os.kill(engine.api.inspect_container(container["Id"])["State"]["Pid"], signal.SIGSTOP)

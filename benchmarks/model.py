@@ -49,8 +49,8 @@ REWRITE = (
     "`rewrite`; where tests fail, write it anew. No docstring, no comments, single quotes. `thought` has at most eight words."
 )
 
-STOP = ("\n```", "\nassert ", "\nprint(", "\n# ", "\nif __name__")
-"""Where a reply that goes on after the function is cut off."""
+STOP = ("\n```\n", "\nassert ", "\nprint(", "\n# ", "\nif __name__")
+"""Where a reply that goes on after the function is cut off. What opens a block after some words is no end: it has a language."""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ SIGMA = 1.0
 SEARCHES: dict[str, bw.Strategy] = {
     "best-first": bw.search.BestFirst(width=4, depth=6),
     "beams": bw.search.Beam(beams=4, width=4, depth=100, groups=16),
-    "particles": bw.search.Particles(particles=16, depth=100, groups=16),
+    "particles": bw.search.Particles(particles=8, depth=100, groups=32),
     "uct": bw.search.UCT(width=SLOTS, depth=16),
     "ab-mcts": bw.search.ABMCTS(depth=16),
     "noise-aware": bw.search.NoiseAware(bw.search.BestFirst(width=4, depth=6)),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import logging
+import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -20,11 +21,12 @@ from branchwise import __version__
 
 from ..agents import Agent
 from ..core.errors import BranchwiseError, UsageError
-from ..core.events import Event, encode
+from ..core.events import Event
 from ..core.protocols import Strategy
 from ..core.tree import Tree
 from ..core.types import Budget, Result, Task
 from ..graphs import LocalRunner, Running, RunStore
+from ..graphs.event_log import EventLog
 from ..sandboxes.host_files import write_tree
 from ..search import parse_selector, parse_strategy
 from ..search.named import recorded_selector, recorded_strategy
@@ -62,6 +64,9 @@ Trace = Annotated[
     bool,
     typer.Option("--trace", help="Export traces and metrics by OpenTelemetry, as the variables OTEL_* say."),
 ]
+Log = Annotated[
+    Path | None, typer.Option(help="Append every event to this file, as JSON, one per line.", show_default=False)
+]
 Select = Annotated[
     str | None,
     typer.Option(
@@ -96,6 +101,7 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Makes a run repeatable.", show_default=False)] = None,
     apply: Apply = False,
     trace: Trace = False,
+    log: Log = None,
     as_json: Json = False,
 ) -> None:
     """Run an agent on a task."""
@@ -119,7 +125,7 @@ def run(
     def begin(runner: LocalRunner, **hooks: Any) -> Coroutine[Any, Any, Result]:
         return runner.begin(definition, given, budget, seed=seed, search=strategy, source=source, added=added, **hooks)
 
-    _go(definition, begin, given, apply=apply, as_json=as_json)
+    _go(definition, begin, given, apply=apply, as_json=as_json, log=log)
 
 
 @app.command()
@@ -133,6 +139,7 @@ def resume(
     snapshot_gb: SnapshotGB = None,
     apply: Apply = False,
     trace: Trace = False,
+    log: Log = None,
     as_json: Json = False,
 ) -> None:
     """Go on with a run that was killed, interrupted or ran out of budget. Finished model calls are not paid for again."""
@@ -155,7 +162,7 @@ def resume(
     def begin(runner: LocalRunner, **hooks: Any) -> Coroutine[Any, Any, Result]:
         return runner.go_on(definition, record.run_id, budget=_budget(**limits), search=strategy, **hooks)
 
-    _go(definition, begin, Task(**record.task), apply=apply, as_json=as_json)
+    _go(definition, begin, Task(**record.task), apply=apply, as_json=as_json, log=log)
 
 
 @app.command()
@@ -211,35 +218,72 @@ def patch(
 
 
 def _go(
-    agent: Agent, begin: Callable[..., Coroutine[Any, Any, Result]], task: Task, *, apply: bool, as_json: bool
+    agent: Agent,
+    begin: Callable[..., Coroutine[Any, Any, Result]],
+    task: Task,
+    *,
+    apply: bool,
+    as_json: bool,
+    log: Path | None,
 ) -> None:
     console = Console(stderr=as_json)
-    view = LiveView(console, f"{agent.name}: {task.prompt[:60]}")
-
-    async def main() -> Result:
-        stopper = _Stopper(view, console)
-
-        def started(running: Running) -> None:
-            view.started(running)
-            stopper.watch(running)
-
-        def listen(path: str, events: Sequence[Event], _tree: Tree) -> None:
-            if as_json:
-                where = {"search": path} if path else {}
-                for event in events:
-                    print(json.dumps({**where, "event": json.loads(encode([event]))[0]}), flush=True)
-
-        with stopper, view.showing():
-            return await begin(LocalRunner(), started=started, listener=listen)
-
-    result = asyncio.run(main())
+    with ExitStack() as stack:
+        logs = [stack.enter_context(EventLog(stream)) for stream in _streams(stack, log, as_json=as_json)]
+        result = asyncio.run(_main(agent, begin, task, console, logs))
+        if as_json:
+            logs[0].add({"result": result.to_json()})
     if apply and result.accepted and task.files is not None:
         write_tree(Path(task.files), result.files, result.deleted)
-    if as_json:
-        print(json.dumps({"result": result.to_json()}), flush=True)
-    else:
+    if not as_json:
         show_result(console, result, applied=apply and result.accepted)
     raise typer.Exit(exit_code(result, judged=bool(agent.verifiers)))
+
+
+def _streams(stack: ExitStack, log: Path | None, *, as_json: bool) -> list[IO[str]]:
+    """Return where events are written."""
+    streams: list[IO[str]] = []
+    if as_json:
+        # A duplicate: where the reader has gone, Python would complain about its own standard output as it ends.
+        streams.append(stack.enter_context(_without_complaint(sys.stdout.fileno())))
+    if log is not None:
+        try:
+            streams.append(stack.enter_context(log.open("a", encoding="utf-8")))
+        except OSError as error:
+            raise UsageError(f"--log {log}: {error.strerror}") from error
+    return streams
+
+
+async def _main(
+    agent: Agent,
+    begin: Callable[..., Coroutine[Any, Any, Result]],
+    task: Task,
+    console: Console,
+    logs: Sequence[EventLog],
+) -> Result:
+    view = LiveView(console, f"{agent.name}: {task.prompt[:60]}")
+    stopper = _Stopper(view, console)
+
+    def started(running: Running) -> None:
+        view.started(running)
+        stopper.watch(running)
+
+    def listen(path: str, events: Sequence[Event], tree: Tree) -> None:
+        for log in logs:
+            log(path, events, tree)
+
+    with stopper, view.showing():
+        return await begin(LocalRunner(), started=started, listener=listen)
+
+
+@contextmanager
+def _without_complaint(number: int) -> Generator[IO[str]]:
+    """Open a duplicate of a file that is open, and close it quietly also where what was written cannot be taken any more."""
+    stream = os.fdopen(os.dup(number), "w", encoding="utf-8")
+    try:
+        yield stream
+    finally:
+        with suppress(BrokenPipeError):
+            stream.close()
 
 
 class _Stopper:

@@ -20,7 +20,7 @@ from branchwise.graphs.resources import Resources
 from branchwise.graphs.scope import Scope
 from branchwise.models.accounts import CallLog
 
-from .conftest import SECRET, Telescope, adder, adds_then_answers, scripted, told, turn
+from .conftest import SECRET, Telescope, adder, adds_then_answers, right, scripted, told, turn
 
 CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
@@ -301,3 +301,13 @@ async def test_the_callers_span_is_around_the_run_and_current_again_after_it(tel
     assert [telescope.parent(span) for span in telescope.named("invoke_workflow")] == [program] * 3
     assert {span.context.trace_id for span in telescope.spans} == {own.get_span_context().trace_id}
     assert len(telescope.named("chat")) == 3
+
+
+async def test_what_final_verifiers_say_lies_in_the_run(telescope: Telescope) -> None:
+    """Verifiers that have the last word judge after the search; their span lies in the run's."""
+    model = scripted(lambda *_: turn("answer", text="42"))
+    await run(telescope, adder(model, verifiers=[], final=[right], search=bw.search.BestOfN(n=1)))
+    (workflow,), (evaluate,) = telescope.named("invoke_workflow"), telescope.named("evaluate")
+    assert telescope.parent(evaluate) is workflow
+    assert told(evaluate)["gen_ai.evaluation.score.label"] == "pass"
+    assert telescope.parent(telescope.named("invoke_agent")[0]) is workflow

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
+from ..core.errors import UsageError
 from ..core.events import Cancelled, Denied, Event, Expand, Failed, Judged, Resumed, Score, Work, WorkStarted
 from ..core.protocols import Appraisal
 from ..core.tree import TreeView
@@ -55,6 +56,8 @@ class Comparing(Controller):
     def __post_init__(self) -> None:
         within("most", self.most, 2)
         within("reserve", self.reserve, 0.0, 0.99)
+        if getattr(self.inner, "compares", False):
+            raise UsageError(f"{self.inner.name} has verifiers compare by itself; run it without Comparing around it")
 
     def asking(self, verifiers: Sequence[str]) -> Self:
         """Return a controller that asks these verifiers unless it was told which to ask."""

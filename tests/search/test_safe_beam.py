@@ -14,7 +14,7 @@ from branchwise.core.events import Expand, Expanded, Judged, Score
 from branchwise.core.simulation import Path as Choices
 from branchwise.core.simulation import Simulation, StepTree, noise_judge, true_judge, uniform
 from branchwise.core.types import ROOT, Node, NodeId, Step, Verdict
-from branchwise.search import BestOfN, SafeBeam
+from branchwise.search import BestOfN, Comparing, SafeBeam
 
 from .worlds import chance_level, golden, grow, solved_share
 
@@ -198,3 +198,9 @@ def test_wrong_use(wrong: dict[str, Any]) -> None:
     """A parameter out of range is refused with its name and what is allowed."""
     with pytest.raises(UsageError, match=next(iter(wrong))):
         SafeBeam(**wrong)
+
+
+def test_no_comparison_around_it() -> None:
+    """It asks verifiers that compare by itself; a controller that would take the answers from it is refused."""
+    with pytest.raises(UsageError, match="compare by itself"):
+        Comparing(SafeBeam())

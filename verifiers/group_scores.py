@@ -218,7 +218,7 @@ class _Check:
         rivals, text = lined_up(candidate, self.of.show, range(len(candidate.rivals())))
         called = ", ".join(f"node {node.id} is {LETTERS[seat]}" for seat, node in enumerate(rivals))
         text = f"{text}\n\n({called})\n\n{fenced('critique', self.critique)}"
-        asker = Asker(self.name, self.of.model, self.of.temperature, max_tokens=32, logprobs=10)
+        asker = Asker(self.name, self.of.model, self.of.temperature, max_tokens=32, logprobs=20)
         messages = [Message("system", _CHECK.format(tainted=TAINTED)), Message("user", text)]
         reply = await asker.ask(candidate, messages, form(verdict={"enum": ["yes", "no"]}))
         share = chances(reply.response, "verdict", ("yes", "no"))

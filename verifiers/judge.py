@@ -114,7 +114,7 @@ class Judge:
         Raises:
             VerifierError: no reply had a verdict.
         """
-        asker = Asker(self.name, self.model, self.temperature, self.max_tokens, logprobs=10)
+        asker = Asker(self.name, self.model, self.temperature, self.max_tokens, logprobs=20)
         messages = self.messages(candidate)
         usage = NO_USAGE
         reply = await asker.ask(candidate, messages, self.schema)

@@ -46,7 +46,7 @@ class Complete:
         Raises:
             VerifierError: the reply has none.
         """
-        asker = Asker(self.name, self.model, temperature=0.0, max_tokens=24, logprobs=10)
+        asker = Asker(self.name, self.model, temperature=0.0, max_tokens=24, logprobs=20)
         text = "\n\n".join([fenced("task", candidate.task.prompt), fenced("solution", shown(candidate, "steps"))])
         messages = [Message("system", _SYSTEM.format(tainted=TAINTED)), Message("user", text)]
         reply = await asker.ask(candidate, messages, form(verdict={"enum": ["yes", "no"]}))

@@ -26,7 +26,8 @@ class Stream:
         strategy: a fresh one.
         seed: which task it is.
         right: chance that a whole solution is right; one that was refined with the critique of a wrong one has `mended`.
-        auroc: whether the detector knows anything.
+        informed: whether the detector knows anything.
+        verdicts: whether the verifier decides, or only scores.
     """
 
     strategy: SolveDetectVerify

@@ -55,6 +55,7 @@ class ParticleGibbs(Steering):
             0: never.
         output: the answer is the `best` by its verdicts, the one of most `weight` over all sweeps, a `draw` (the last reference),
             or that of a `vote` by weight over equal answers.
+        same: which answers count as equal in a vote: `exact`, `text` or `number`.
         sweeps: filters, one after the other, >= 1; one is a particle filter.
         cooling: by how much less rewards count in each further chain, in (0, 1]; 1: all chains are alike.
         depth: longest trajectory in steps, >= 1.

@@ -33,6 +33,7 @@ class Particles(Steering):
             0: never.
         output: the answer is the `best` by its verdicts, the one of most `weight`, a `draw` by weight, or that of a `vote` by
             weight over equal answers.
+        same: which answers count as equal in a vote: `exact`, `text` or `number`.
         resampling: `systematic` or `multinomial`.
         ended: whether particles that ended `compete` for places with those that go on or are set `aside`.
         first: first step after which particles may be resampled, >= 1.

@@ -11,6 +11,7 @@ from typing import Literal
 from ..core.tree import TreeView
 from ..core.types import ROOT, NodeId
 from .common import one_of, within
+from .equivalence import Named, grouped
 from .levels import Levels
 from .potentials import KINDS, Kind, Trace, extend
 
@@ -32,6 +33,7 @@ class Steering(Levels):
             0: never.
         output: the answer is the `best` by its verdicts, the one of most `weight`, a `draw` by weight, or that of a `vote` by
             weight over equal answers.
+        same: which answers count as equal in a vote: `exact`, `text` or `number`.
         depth: longest trajectory in steps, >= 1.
         groups: independent searches, >= 1; each costs what one costs.
         aggregate: what the reward after a step is by the values of the steps so far.
@@ -43,6 +45,7 @@ class Steering(Levels):
     strength: float = 10.0
     threshold: float = 0.5
     output: Output = "best"
+    same: Named = field(default="exact", kw_only=True)
     _traces: dict[NodeId, Trace] = field(default_factory=lambda: {ROOT: Trace()}, init=False, repr=False)
     _base: dict[NodeId, float] = field(default_factory=lambda: {ROOT: 0.0}, init=False, repr=False)
     """Log-weight of a particle that sets out from a node."""
@@ -59,6 +62,7 @@ class Steering(Levels):
         within("strength", self.strength, 0.0)
         within("threshold", self.threshold, 0.0, 1.0)
         one_of("output", self.output, ("best", "weight", "draw", "vote"))
+        one_of("same", self.same, ("exact", "text", "number"))
 
     # --- for subclasses ---
 
@@ -125,11 +129,10 @@ class Steering(Levels):
         if self.output == "draw":
             return random.Random(f"{self.seed} output").choices(nodes, list(weights.values()))[0]  # noqa: S311 - no secret
         if self.output == "vote":
-            votes: dict[str | None, float] = {}
-            for node, weight in weights.items():
-                votes[view[node].answer] = votes.get(view[node].answer, 0.0) + weight
-            most = max(votes, key=lambda answer: votes[answer])
-            nodes = [node for node in nodes if view[node].answer == most]
+            groups = grouped([view[node].answer for node in nodes], self.same)
+            if groups:
+                most = max(groups, key=lambda group: sum(weights[nodes[place]] for place in group))
+                nodes = [nodes[place] for place in most]
         return max(nodes, key=lambda node: (weights[node], -node))
 
 

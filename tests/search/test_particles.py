@@ -228,6 +228,16 @@ def test_outputs(bench: Any, output: Any, answer: str) -> None:
     assert b.tree[b.strategy.select(b.tree)].answer == answer
 
 
+def test_votes_count_answers_that_are_the_same(bench: Any) -> None:
+    """As numbers 0.5 and .50 are one answer and outvote a third; as texts they are not."""
+    for same, answer in (("number", "0.5"), ("exact", "7")):
+        b = bench(Particles(3, output="vote", same=same, threshold=0.0).fresh(0))
+        b.judge(0.5)
+        for value, said in ((0.4, "0.5"), (0.3, ".50"), (0.5, "7")):
+            b.grow(value, answer=said)
+        assert b.tree[b.strategy.select(b.tree)].answer == answer
+
+
 def test_draws_are_by_weight(bench: Any) -> None:
     """With `output="draw"` other seeds give other answers, each as often as its weight says."""
     drawn = []
@@ -292,6 +302,7 @@ def test_deep_and_wide() -> None:
         {"resampling": "none"},
         {"ended": "gone"},
         {"output": "mean"},
+        {"same": "sound"},
         {"first": 0},
         {"last": 2, "first": 3},
         {"every": 0},

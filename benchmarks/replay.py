@@ -166,8 +166,8 @@ class Searched:
 SEARCH: dict[str, Callable[[RecordedTree], Strategy]] = {
     "tot-bfs": lambda tree: bw.search.TotBFS(beams=5, width=tree.widest, depth=LEVELS),
     "best-first": lambda _tree: bw.search.BestFirst(depth=LEVELS),
-    "a-star": lambda tree: bw.search.AStar(width=tree.widest, depth=LEVELS),
-    "uct": lambda tree: bw.search.UCT(width=tree.widest, depth=LEVELS),
+    "a-star": lambda _tree: bw.search.AStar(width=64, depth=LEVELS),
+    "uct": lambda _tree: bw.search.UCT(width=64, depth=LEVELS),
 }
 
 

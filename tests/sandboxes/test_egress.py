@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -360,8 +361,10 @@ async def test_refusals_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.docker
-async def test_no_door_is_left(tmp_path: Path, site: Site) -> None:
+async def test_no_door_is_left(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the socket was handed over by is gone once it has been, and what dead processes left goes at the next start."""
+    # A folder of its own: whoever starts a sandbox meanwhile takes away what the dead have left in the usual one.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     def of(pid: int) -> list[str]:
         return [place.name for place in _home().iterdir() if f"_{pid}_" in place.name]
@@ -375,7 +378,8 @@ async def test_no_door_is_left(tmp_path: Path, site: Site) -> None:
     await environment.close()
     await supply.aclose()
     program = "from branchwise.sandboxes.door import Door; import os; Door('gate'); os.kill(os.getpid(), 9)"
-    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", program, env=env)
     await killed.wait()
     assert len(of(killed.pid)) == 1
     living = Door("gate")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from dataclasses import replace
+from typing import Literal, Protocol
 
 from ..core.budget import Bill, Ledger
 from ..core.errors import (
@@ -16,9 +17,16 @@ from ..core.errors import (
     UsageError,
 )
 from ..core.observing import UNOBSERVED, Observer
+from ..core.people import APPROVAL, Answers, Approval, Question, Waiting
 from ..core.protocols import Context, Environment
 from ..core.types import Node, Observation, Step, Task, ToolCall, Usage
 from ..tools.tool import Tool
+
+Approve = Literal["external", "all", "never"]
+"""Which actions a person has to approve."""
+
+Refusable = tuple[ToolCall, str | None]
+"""A call, and why it is refused where it is."""
 
 
 class EffectLog(Protocol):
@@ -35,6 +43,14 @@ class EffectLog(Protocol):
     def end_effect(self, key: str, result: str) -> None:
         """Enter what the effect returned."""
         ...
+
+    def forget_effect(self, key: str) -> None:
+        """Take an effect back that did not begin after all."""
+        ...
+
+
+class People(EffectLog, Answers, Protocol):
+    """Both: what was done, and what people said."""
 
 
 class Actor:
@@ -69,10 +85,10 @@ class Actor:
         # Charged before it runs: it may wait for searches within this one, and these must not wait for what it holds.
         (await self._ledger.reserve(Usage(tool_calls=1))).settle(Usage(tool_calls=1))
         bill.add(Usage(tool_calls=1))
-        ctx.call, ctx.spawned = key, 0
+        ctx.call, ctx.spawned, ctx.asked = key, 0, 0
         try:
             return Observation(call.id, await self._observed(key, call, ctx, bill))
-        except (BudgetExceeded, ModelError, SandboxError):
+        except (BudgetExceeded, ModelError, SandboxError, Waiting):
             raise
         except TimeoutError:
             return Observation(
@@ -101,6 +117,9 @@ class Actor:
         except ToolArgumentsInvalid as error:
             self._effects.end_effect(key, str(error))
             raise
+        except Waiting:
+            self._effects.forget_effect(key)
+            raise
         self._effects.end_effect(key, result)
         return result
 
@@ -112,6 +131,37 @@ class Actor:
             call.name in self._tools and self._tools[call.name].effects != "external" and call.name not in self.unstable
             for call in step.calls
         )
+
+    def approved(self, key: str, calls: Sequence[ToolCall], people: Answers, approve: Approve) -> list[Refusable]:
+        """Return the calls as people let them be done: edited perhaps, or refused with a reason.
+
+        Args:
+            key: names the step.
+            calls: what the model wants to do.
+            people: what they have answered.
+            approve: which actions they are asked about.
+
+        Raises:
+            Waiting: they have not answered yet.
+        """
+        let: list[Refusable] = []
+        open_questions: list[Question] = []
+        for index, call in enumerate(calls):
+            concerns = approve == "all" or (approve == "external" and self.reaches_out([call]))
+            if call.name not in self._tools or not concerns:
+                let.append((call, None))
+                continue
+            name = f"{key}.{index}.approve"
+            if (answer := people.answer(name)) is None:
+                about = (f"May {call.name} be called?", APPROVAL, call.name, call.arguments)
+                open_questions.append(Question(people.question_id(name), "approve", *about))
+                continue
+            approval = Approval.read(answer)
+            edited = call if approval.arguments is None else replace(call, arguments=approval.arguments)
+            let.append((edited, None if approval.approved else approval.reason or "no reason was given"))
+        if open_questions:
+            raise Waiting(*open_questions)
+        return let
 
     def reaches_out(self, calls: Sequence[ToolCall]) -> bool:
         """Whether one of the calls has effects outside of the sandbox."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
@@ -11,10 +11,11 @@ from typing import Any, Literal, Protocol, TypeVar
 from ..core.errors import UsageError
 from ..core.events import Event, Within
 from ..core.protocols import Memory, Model, SandboxSpec, Selector, Strategy, Variant, Verifier
-from ..core.types import Budget, Result, Sampling, Task
+from ..core.types import JSON, Budget, Result, Sampling, Task
 from ..search import BestOfN
 from ..tools.tool import Tool, flatten
 from ..verifiers.combining import check_together
+from .acting import Approve
 from .planner import Planner
 from .spawning import Spawn
 
@@ -45,6 +46,7 @@ class Agent:
         plan: a planner that may divide the task before the search; the parts are searches of their own.
         final: verifiers that judge the choice at the end. They had better not be those that guide the search.
         rounds: how often to search again, with what was said, where the choice was not accepted.
+        approve: which actions a person has to approve before they are done: those with `external` effects, all, or none.
         sampling: how the model is sampled.
         form: how the model says what it does. `native` uses the server's tool calling, `json` one JSON object per turn
             that the server's grammar enforces (for small models), `text` plain text without tools, which alone can be
@@ -70,6 +72,7 @@ class Agent:
     plan: Planner | None = None
     final: Sequence[Verifier] = ()
     rounds: int = 0
+    approve: Approve = "external"
     sampling: Sampling = field(default_factory=Sampling)
     form: FormName = "auto"
     context: ContextSetting = "list"
@@ -168,18 +171,21 @@ class Agent:
         """
         return _runner().stream(self, _task(task, files), budget or Budget(), seed=seed, search=search)
 
-    async def resume(self, run_id: str, *, budget: Budget | None = None) -> Result:
-        """Go on with a run that was killed, interrupted or ran out of budget.
+    async def resume(
+        self, run_id: str, *, budget: Budget | None = None, answers: Mapping[str, JSON] | None = None
+    ) -> Result:
+        """Go on with a run that was killed, interrupted, ran out of budget, or waits for people.
 
         Args:
             run_id: id of the run, or a unique beginning of it.
             budget: new limits, counted from the run's beginning; those it was begun with unless given.
+            answers: what people answered, by the ids of `Result.questions`.
 
         Raises:
             UsageError: no such run, or it is running in another process.
             JournalVersionMismatch: it was begun by another version or for another agent.
         """
-        return await _runner().resume(self, run_id, budget=budget)
+        return await _runner().resume(self, run_id, budget=budget, answers=answers)
 
     def explain(self, task: str | Task = "…", *, files: str | Path | None = None) -> str:
         """Return every prompt that would be sent for the first step, as text."""
@@ -201,7 +207,9 @@ class Runner(Protocol):
         """Run and yield the events."""
         ...
 
-    async def resume(self, agent: Agent, run_id: str, *, budget: Budget | None) -> Result:
+    async def resume(
+        self, agent: Agent, run_id: str, *, budget: Budget | None, answers: Mapping[str, JSON] | None
+    ) -> Result:
         """Go on with a run."""
         ...
 

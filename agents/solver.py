@@ -28,7 +28,7 @@ from ..core.types import (
     Usage,
     Verdict,
 )
-from .acting import Actor, EffectLog
+from .acting import Actor, People, Refusable
 from .agent import Agent
 from .billing import Billed
 from .forms import Form, Turn
@@ -53,7 +53,7 @@ class Solver:
         form: the form of a turn.
         ledger: what pays for tools, verifiers and sandbox time.
         sandboxes: supply of environments; None for an agent without a sandbox.
-        effects: log of external effects.
+        effects: log of external effects, and of what people have answered.
         seed: the run's seed.
         judges: the models that verifiers have for themselves, by name, likewise accounted and retrying.
         observer: looks on at tools and verifiers.
@@ -67,7 +67,7 @@ class Solver:
     form: Form
     ledger: Ledger
     sandboxes: Sandboxes | None
-    effects: EffectLog
+    effects: People
     seed: int
     judges: Mapping[str, Model] = field(default_factory=dict[str, Model])
     observer: Observer = UNOBSERVED
@@ -96,16 +96,18 @@ class Solver:
             env_ref = parent.env_ref
             observations: tuple[Observation, ...] = ()
             held = work.external == "hold" and self.actor.reaches_out(turn.calls)
+            calls = [] if held else self._let(work, turn.calls)
             # A step that acts counts from here on: it may wait for searches within, which must not wait for what it holds.
             room.settle(Usage(nodes=1))
             bill.add(room.actual)
             if held:
                 observations = tuple(Observation(call.id, HELD) for call in turn.calls)
             elif turn.calls:
-                observations, env_ref = await self._act(work, turn.calls, path, bill)
+                observations, env_ref = await self._act(work, calls, path, bill)
             elif turn.problem is not None:
                 observations = (Observation("", turn.problem, ok=False),)
-        step = Step(_kind(turn), turn.text, turn.calls, observations, self.model.name, logprob, work.framing, held)
+        made = turn.calls if held else tuple(call for call, _ in calls)
+        step = Step(_kind(turn), turn.text, made, observations, self.model.name, logprob, work.framing, held)
         answer = turn.answer
         if answer is not None and (variant := self.prompter.variant(path, work.framing)) is not None:
             answer = variant.back(answer, self.task, self.seed)
@@ -116,10 +118,11 @@ class Solver:
         step = path[-1].step
         if step is None or not step.held:
             raise UsageError(f"node {work.node} was to be released, and its step is not held; release held steps only")
+        calls = self._let(work, step.calls)
         (await self.ledger.reserve(Usage(nodes=1))).settle(Usage(nodes=1))
         bill.add(Usage(nodes=1))
-        observations, env_ref = await self._act(work, step.calls, path, bill)
-        done = replace(step, observations=observations, held=False)
+        observations, env_ref = await self._act(work, calls, path, bill)
+        done = replace(step, calls=tuple(call for call, _ in calls), observations=observations, held=False)
         return Node(NodeId(work.id), work.node, done, env_ref, path[-1].depth + 1, bill.usage)
 
     async def _turn(self, work: Expand, path: Sequence[Node], tree: Tree, bill: Bill) -> tuple[Turn, float | None]:
@@ -144,15 +147,26 @@ class Solver:
 
     # --- tools ---
 
+    def _let(self, work: Expand, calls: Sequence[ToolCall]) -> list[Refusable]:
+        """Return the calls as people let them be done.
+
+        Raises:
+            Waiting: they have not answered yet. Nothing was done, and nothing is charged but the model's turn.
+        """
+        return self.actor.approved(str(work.id), calls, self.effects, self.agent.approve)
+
     async def _act(
-        self, work: Expand, calls: Sequence[ToolCall], path: Sequence[Node], bill: Bill
+        self, work: Expand, calls: Sequence[Refusable], path: Sequence[Node], bill: Bill
     ) -> tuple[tuple[Observation, ...], str | None]:
         env_ref = path[-1].env_ref
         await self.ensure_state(path, bill)
         async with self._environment(env_ref, bill) as environment:
-            ctx = Context(self.task, environment, path, children=self.children)
+            ctx = Context(self.task, environment, path, children=self.children, people=self.effects)
             observations = [
-                await self.actor.call(f"{work.id}.{index}", call, ctx, bill) for index, call in enumerate(calls)
+                await self.actor.call(f"{work.id}.{index}", call, ctx, bill)
+                if refusal is None
+                else Observation(call.id, f"a person did not allow this: {refusal}", ok=False)
+                for index, (call, refusal) in enumerate(calls)
             ]
             if environment is not None:
                 env_ref = await environment.snapshot()

@@ -1,17 +1,14 @@
-"""The commands. Exit status: 0 accepted (or done), 1 failure, 2 wrong use, 3 not accepted: abstained, interrupted, budget spent."""
+"""The commands. Exit status: 0 accepted (or done), 1 failure, 2 wrong use, 3 not accepted: abstained, interrupted, budget spent, waiting."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
 import logging
-import os
-import signal
 import sys
-from collections.abc import Callable, Coroutine, Generator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -21,20 +18,17 @@ from branchwise import __version__
 
 from ..agents import Agent
 from ..core.errors import BranchwiseError, UsageError
-from ..core.events import Event
 from ..core.protocols import Strategy
-from ..core.tree import Tree
 from ..core.types import Budget, Result, Task
-from ..graphs import LocalRunner, Running, RunStore
-from ..graphs.event_log import EventLog
-from ..sandboxes.host_files import write_tree
+from ..graphs import LocalRunner, RunStore
 from ..search import parse_selector, parse_strategy
 from ..search.named import recorded_selector, recorded_strategy
 from ..tracing import turn_on
 from . import models, sandbox
-from .live import LiveView
 from .loading import load_agent
-from .report import exit_code, list_runs, patch_of, show_result, show_run
+from .people import read_answers
+from .report import list_runs, patch_of, show_run
+from .running import Session
 
 app = typer.Typer(
     name="branchwise",
@@ -125,12 +119,16 @@ def run(
     def begin(runner: LocalRunner, **hooks: Any) -> Coroutine[Any, Any, Result]:
         return runner.begin(definition, given, budget, seed=seed, search=strategy, source=source, added=added, **hooks)
 
-    _go(definition, begin, given, apply=apply, as_json=as_json, log=log)
+    Session(definition, given, strategy, apply, as_json, log).run(begin)
 
 
 @app.command()
 def resume(
     run_id: Annotated[str, typer.Argument(help="The run, or a unique beginning of its id.", metavar="RUN")],
+    answer: Annotated[
+        list[str] | None,
+        typer.Option(help="Answer to a question that the run waits for.", metavar="ID=ANSWER", show_default=False),
+    ] = None,
     agent: Annotated[
         str | None, typer.Option(help="The agent's file, if it has moved.", metavar="FILE.py:AGENT", show_default=False)
     ] = None,
@@ -142,7 +140,7 @@ def resume(
     log: Log = None,
     as_json: Json = False,
 ) -> None:
-    """Go on with a run that was killed, interrupted or ran out of budget. Finished model calls are not paid for again."""
+    """Go on with a run that was killed or interrupted, ran out of budget, or waits. Finished calls are not paid for again."""
     if trace:
         turn_on()
     record = RunStore().open(run_id).load()
@@ -158,11 +156,13 @@ def resume(
     if record.selector != repr(definition.select) and (selector := recorded_selector(record.selector)) is not None:
         definition = dataclasses.replace(definition, select=selector)
     definition = _with_verifiers(definition, record.added)
+    answers = read_answers(answer or [], record.summary.get("questions", []))
 
     def begin(runner: LocalRunner, **hooks: Any) -> Coroutine[Any, Any, Result]:
-        return runner.go_on(definition, record.run_id, budget=_budget(**limits), search=strategy, **hooks)
+        budget = _budget(**limits)
+        return runner.go_on(definition, record.run_id, budget=budget, answers=answers, search=strategy, **hooks)
 
-    _go(definition, begin, Task(**record.task), apply=apply, as_json=as_json, log=log)
+    Session(definition, Task(**record.task), strategy, apply, as_json, log).run(begin)
 
 
 @app.command()
@@ -212,115 +212,6 @@ def patch(
         sys.stdout.write(text)
     else:
         output.write_text(text, encoding="utf-8")
-
-
-# --- running with a live view ---------------------------------------------------------------------------------------
-
-
-def _go(
-    agent: Agent,
-    begin: Callable[..., Coroutine[Any, Any, Result]],
-    task: Task,
-    *,
-    apply: bool,
-    as_json: bool,
-    log: Path | None,
-) -> None:
-    console = Console(stderr=as_json)
-    with ExitStack() as stack:
-        logs = [stack.enter_context(EventLog(stream)) for stream in _streams(stack, log, as_json=as_json)]
-        result = asyncio.run(_main(agent, begin, task, console, logs))
-        if as_json:
-            logs[0].add({"result": result.to_json()})
-    if apply and result.accepted and task.files is not None:
-        write_tree(Path(task.files), result.files, result.deleted)
-    if not as_json:
-        show_result(console, result, applied=apply and result.accepted)
-    raise typer.Exit(exit_code(result, judged=bool(agent.verifiers)))
-
-
-def _streams(stack: ExitStack, log: Path | None, *, as_json: bool) -> list[IO[str]]:
-    """Return where events are written."""
-    streams: list[IO[str]] = []
-    if as_json:
-        # A duplicate: where the reader has gone, Python would complain about its own standard output as it ends.
-        streams.append(stack.enter_context(_without_complaint(sys.stdout.fileno())))
-    if log is not None:
-        try:
-            streams.append(stack.enter_context(log.open("a", encoding="utf-8")))
-        except OSError as error:
-            raise UsageError(f"--log {log}: {error.strerror}") from error
-    return streams
-
-
-async def _main(
-    agent: Agent,
-    begin: Callable[..., Coroutine[Any, Any, Result]],
-    task: Task,
-    console: Console,
-    logs: Sequence[EventLog],
-) -> Result:
-    view = LiveView(console, f"{agent.name}: {task.prompt[:60]}")
-    stopper = _Stopper(view, console)
-
-    def started(running: Running) -> None:
-        view.started(running)
-        stopper.watch(running)
-
-    def listen(path: str, events: Sequence[Event], tree: Tree) -> None:
-        for log in logs:
-            log(path, events, tree)
-
-    with stopper, view.showing():
-        return await begin(LocalRunner(), started=started, listener=listen)
-
-
-@contextmanager
-def _without_complaint(number: int) -> Generator[IO[str]]:
-    """Open a duplicate of a file that is open, and close it quietly also where what was written cannot be taken any more."""
-    stream = os.fdopen(os.dup(number), "w", encoding="utf-8")
-    try:
-        yield stream
-    finally:
-        with suppress(BrokenPipeError):
-            stream.close()
-
-
-class _Stopper:
-    """Ctrl-C or SIGTERM once stops the run cleanly; twice kills it at once."""
-
-    def __init__(self, view: LiveView, console: Console) -> None:
-        self._view = view
-        self._console = console
-        self._running: Running | None = None
-        self._asked = 0
-
-    def watch(self, running: Running) -> None:
-        """Stop this run when asked to; at once where that was before it had begun."""
-        self._running = running
-        if self._asked:
-            running.interrupt()
-
-    def __enter__(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stop)
-
-    def __exit__(self, *_: object) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-
-    def _stop(self) -> None:
-        self._asked += 1
-        if self._asked > 1:
-            # What the kernel sees as a kill: sandboxes and engine notice and go; the journal can be resumed.
-            signal.raise_signal(signal.SIGKILL)
-        self._view.note("stopping with the best so far; press Ctrl-C again to kill")
-        if not self._console.is_terminal:
-            print("stopping with the best so far", file=sys.stderr, flush=True)
-        if self._running is not None:
-            self._running.interrupt()
 
 
 def _budget(**limits: Any) -> Budget:

@@ -32,7 +32,8 @@ def exit_code(result: Result, *, judged: bool) -> int:
 def show_result(console: Console, result: Result, *, applied: bool) -> None:
     """Print the tree and what came of it."""
     console.print(draw(result.tree, title=f"run {result.run_id}", most=60))
-    outcome = "[green]accepted[/]" if result.accepted else "[yellow]not accepted[/]"
+    open_word = "waiting" if result.stop_reason == "waiting" else "not accepted"
+    outcome = "[green]accepted[/]" if result.accepted else f"[yellow]{open_word}[/]"
     usage = result.usage
     console.print(
         f"\n{outcome} ({escape(result.stop_detail)}); {len(result.tree) - 1} nodes, {usage.tokens} tokens "

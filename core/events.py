@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from pydantic_core import PydanticSerializationError, from_json
 
 from .errors import JournalVersionMismatch, RewardOutOfRange
+from .people import Question
 from .types import NO_USAGE, Framing, Node, NodeId, StopReason, Usage, Verdict, WorkId
 
 JOURNAL_VERSION = 2
@@ -148,6 +149,15 @@ class Denied:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """The work waits for a person. It is begun again when the run goes on, and finds the answer if there is one."""
+
+    work: WorkId
+    node: NodeId
+    questions: tuple[Question, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Pruned:
     """A node was closed, for example because an equal one exists."""
 
@@ -230,6 +240,7 @@ Event = (
     | Failed
     | Cancelled
     | Denied
+    | Asked
     | Pruned
     | Spawned
     | Joined

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any, Literal, Self
 
 from .errors import UsageError
+from .people import Waiting
 from .protocols import Children, Context
 from .types import Budget, Result, Task
 
@@ -58,12 +59,15 @@ class Child:
 
         Raises:
             UsageError: it has not ended.
+            Waiting: it waits for a person, and so must whoever waits for it.
         """
         if not self.done:
             raise UsageError(f"search {self.name!r} has not ended; join it first")
         if self.running.cancelled():
             return Conclusion(self.name, self.task.prompt, None, valid=False, reason="cancelled", failed=True)
-        if (error := self.running.exception()) is not None:
+        if isinstance(error := self.running.exception(), Waiting):
+            raise error
+        if error is not None:
             reason = f"{type(error).__name__}: {error}"
             return Conclusion(self.name, self.task.prompt, None, valid=False, reason=reason, failed=True)
         result = self.running.result()

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
-from .errors import VerifierError
+from .errors import UsageError, VerifierError
 from .events import Event, Work
 from .keys import derive_seed
+from .people import Answers, Question, Waiting
 from .tree import TreeView
 from .types import (
     JSON,
@@ -705,6 +706,31 @@ class Context:
     """Names the call within its search; the same after a kill."""
     spawned: int = 0
     """How many searches the call has started."""
+    people: Answers | None = None
+    """What people have answered; None where nobody can be asked."""
+    asked: int = 0
+    """How many questions the call has asked."""
+
+    async def ask(self, question: str, schema: Mapping[str, JSON] | None = None) -> JSON:
+        """Ask a person and return the answer.
+
+        Until there is one the tool call is put aside, and the run, once nothing else is to be done, ends with `stop_reason`
+        "waiting". The call begins again from its start then: what it did before it asked, it does twice.
+
+        Args:
+            question: what is asked.
+            schema: JSON schema of the answer; a text unless given.
+
+        Raises:
+            UsageError: there is no run, so nobody can be asked.
+        """
+        if self.people is None:
+            raise UsageError("nobody can be asked here: the call is not part of a run, or only repeats an action")
+        self.asked += 1
+        key = f"{self.call}.ask{self.asked}"
+        if (answer := self.people.answer(key)) is None:
+            raise Waiting(Question(self.people.question_id(key), "ask", question, schema or {"type": "string"}))
+        return answer
 
     def group(self, budget: Budget | None = None) -> Group:
         """Return a group of searches that this tool call starts, to be used with `async with`.
@@ -727,7 +753,5 @@ class Context:
             UsageError: the agent has none.
         """
         if self.environment is None:
-            from .errors import UsageError
-
             raise UsageError("this agent has no sandbox; give it one: Agent(sandbox=bw.sandboxes.Docker())")
         return self.environment

@@ -8,6 +8,7 @@ from typing import Protocol, Self
 from .events import (
     Abstained,
     Accepted,
+    Asked,
     Cancelled,
     Denied,
     Event,
@@ -25,6 +26,7 @@ from .events import (
     Work,
     WorkStarted,
 )
+from .people import Question
 from .types import NO_USAGE, ROOT, Node, NodeId, NodeStatus, Usage, Verdict, WorkId
 
 
@@ -105,6 +107,8 @@ class Tree:
         self.confidence: tuple[float, str] | None = None
         """Probability that the selected node is right and how it was estimated, where the strategy told."""
         self.accepted: NodeId | None = None
+        self.questions: dict[WorkId, tuple[Question, ...]] = {}
+        """What work that is put aside waits for."""
         self.stopped: Stopped | None = None
 
     @classmethod
@@ -137,6 +141,8 @@ class Tree:
                 self._end(work, usage)
             case Denied(work, _, _, usage):
                 self._end(work, usage)
+            case Asked(work, _, questions):
+                self.questions[work] = questions
             case Pruned(node, reason):
                 self._status[node] = "pruned"
                 self._pruned_for[node] = reason
@@ -144,6 +150,7 @@ class Tree:
                 self.usage += lost
                 self.elapsed_seconds = elapsed_seconds
                 self.stopped = None
+                self.questions.clear()
             case Selected(node, _, confidence, source):
                 self.selected = node
                 self.confidence = None if confidence is None else (confidence, source)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NewType, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from .errors import RewardOutOfRange, UsageError
+from .people import Question
 
 if TYPE_CHECKING:
     from .tree import Tree
@@ -432,9 +433,9 @@ class Task(BaseModel):
     """Further data for the agent's tools and verifiers."""
 
 
-StopReason = Literal["accepted", "exhausted", "budget", "interrupted", "failed"]
+StopReason = Literal["accepted", "exhausted", "budget", "interrupted", "waiting", "failed"]
 """Why a search ended: an answer was accepted; nothing was left to expand; a limit was reached; somebody stopped it; too
-many work items failed in a row."""
+many work items failed in a row; people have to answer first ("waiting")."""
 
 
 class FinalState(Protocol):
@@ -482,6 +483,8 @@ class Result:
     """The chosen node's files as they are kept on disk; None for an agent without a sandbox."""
     states: StatesReport = StatesReport()
     """What keeping states cost and what became of them."""
+    questions: tuple[Question, ...] = ()
+    """What people have to answer before the run can go on; `agent.resume(run_id, answers={question.id: ...})`."""
     report: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
     """Of an agent with stages: its plan, its attempts, and whether the last word was independent."""
 
@@ -536,5 +539,6 @@ class Result:
             "changed_files": sorted(self.files),
             "deleted_files": sorted(self.deleted),
             "states": self.states.to_json(),
+            **({"questions": [question.to_json() for question in self.questions]} if self.questions else {}),
             **({"report": dict(self.report)} if self.report else {}),
         }

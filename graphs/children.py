@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from ..agents.agent import Agent
 from ..core.errors import UsageError
 from ..core.events import Joined, Spawned
+from ..core.people import Waiting
 from ..core.types import Budget, Result, Task
 from .checks import check
 
@@ -73,6 +74,8 @@ class ScopeChildren:
         except Exception as error:
             self.report(Joined(name, f"{type(error).__name__}: {error}"))
             raise
+        if result.stop_reason == "waiting":
+            raise Waiting(*result.questions)
         if result.stop_reason == "interrupted":
             await asyncio.Event().wait()  # the whole run is: the parent must not take it for a conclusion and stops us
         self.report(Joined(name, result.stop_reason, result.answer, result.accepted))

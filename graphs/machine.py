@@ -1,9 +1,9 @@
 # LangGraph's signatures are partly untyped.
 # pyright: reportUnknownMemberType=false
-"""The search machine as LangGraph sees it: a graph with one looping node, `drive`, and the journal that it checkpoints.
+"""The search machine as LangGraph sees it: a graph with one looping node, `drive`, another where it waits for people, and the journal that it checkpoints.
 
     START -> drive -+-> END
-               ^----+
+               ^----+-> person -> drive
 
 LangGraph takes most of a second to load, so only what runs a search or reads a journal imports this module.
 """
@@ -18,6 +18,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
+from langgraph.types import Command, interrupt
 
 from ..core.events import Cancelled, Denied, Event, Expanded, Failed, Judged, decode, encode
 from ..core.tree import Tree
@@ -47,14 +48,25 @@ def events_of(state: SearchState) -> list[Event]:
 async def _drive(state: SearchState, runtime: Runtime[Search]) -> dict[str, Any]:
     search = runtime.context
     events = await search.step(lambda: events_of(state))
-    update: dict[str, Any] = {"phase": "done" if search.tree.stopped is not None else "search"}
+    stopped = search.tree.stopped
+    phase = "search" if stopped is None else "waiting" if stopped.reason == "waiting" else "done"
+    update: dict[str, Any] = {"phase": phase}
     if events and search.journaled:
         update["journal"] = [encode(events)]
     return update
 
 
+def _person(state: SearchState, runtime: Runtime[Search]) -> dict[str, Any]:  # noqa: ARG001 - LangGraph passes it
+    """Wait for people; `Command(resume={id: answer, ...})` goes on, with answers or to ask once more."""
+    questions = [q.to_json() for asked in runtime.context.tree.questions.values() for q in asked]
+    answers: Any = interrupt({"questions": questions})
+    if isinstance(answers, dict):
+        runtime.context.answered(cast("dict[str, Any]", answers))
+    return {"phase": "search"}
+
+
 def _where_next(state: SearchState) -> str:
-    return "drive" if state.get("phase") == "search" else END
+    return {"search": "drive", "waiting": "person"}.get(state.get("phase", ""), END)
 
 
 Machine = CompiledStateGraph[SearchState, Search, SearchState, SearchState]
@@ -65,7 +77,9 @@ def search_graph() -> StateGraph[SearchState, Search, SearchState, SearchState]:
     graph = StateGraph(SearchState, context_schema=Search)
     graph.add_node("drive", _drive)
     graph.add_edge(START, "drive")
-    graph.add_conditional_edges("drive", _where_next, ["drive", END])
+    graph.add_node("person", _person)
+    graph.add_conditional_edges("drive", _where_next, ["drive", "person", END])
+    graph.add_edge("person", "drive")
     return graph
 
 
@@ -90,7 +104,10 @@ async def run_search(search: Search, graph: Machine, thread: str, *, once: bool 
     try:
         if graph.checkpointer is not None:
             state = await graph.aget_state(config)
-            if state.next:
+            if state.next == ("person",):
+                # Whatever was answered is in the log; what was not is asked again.
+                await go_on(Command(resume=True))
+            elif state.next:
                 # None lets LangGraph finish the super-step in which an earlier process was killed.
                 await go_on(None)
             elif once:

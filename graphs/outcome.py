@@ -61,6 +61,7 @@ async def outcome(
         files=changed,
         deleted=tuple(deleted),
         state=state,
+        questions=tuple(q for questions in tree.questions.values() for q in questions),
         states=_states(solver, retention),
     )
 

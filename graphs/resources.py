@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +16,7 @@ from ..core.events import Event
 from ..core.observing import UNOBSERVED, Observer
 from ..core.protocols import Meter, Model, Sandboxes, SandboxSpec
 from ..core.tree import Tree
-from ..core.types import NO_USAGE, Budget, Usage
+from ..core.types import JSON, NO_USAGE, Budget, Usage
 from ..models.accounts import CallLog, is_within
 from .journal import Run, RunRecord
 from .retention import Retention
@@ -116,6 +116,11 @@ class Resources:
         from .machine import search_graph  # LangGraph takes its time to load
 
         return search_graph().compile(checkpointer=self.saver)
+
+    def answered(self, answers: Mapping[str, JSON]) -> None:
+        """Keep what people answered, by the ids of the questions."""
+        for question, answer in answers.items():
+            self.log.give_answer(question, answer)
 
     def interrupt(self) -> None:
         """End the run soon with the best so far."""

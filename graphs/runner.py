@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,10 @@ from ..core.budget import Ledger
 from ..core.errors import JournalError, JournalVersionMismatch, UsageError
 from ..core.events import Event, Within
 from ..core.observing import Observer
+from ..core.people import Approval
 from ..core.protocols import Sandboxes, Strategy
 from ..core.tree import Tree
-from ..core.types import ROOT, Budget, Node, Result, Task
+from ..core.types import JSON, ROOT, Budget, Node, Result, Task
 from ..models.accounts import CallLog
 from ..tracing import observer
 from .checks import check
@@ -105,9 +106,16 @@ class LocalRunner:
         """Run to the end."""
         return await self.begin(agent, task, budget, seed=seed, search=search)
 
-    async def resume(self, agent: Agent, run_id: str, *, budget: Budget | None = None) -> Result:
+    async def resume(
+        self,
+        agent: Agent,
+        run_id: str,
+        *,
+        budget: Budget | None = None,
+        answers: Mapping[str, JSON] | None = None,
+    ) -> Result:
         """Go on with a run."""
-        return await self.go_on(agent, run_id, budget=budget)
+        return await self.go_on(agent, run_id, budget=budget, answers=answers)
 
     async def stream(
         self, agent: Agent, task: Task, budget: Budget, *, seed: int | None = None, search: Strategy | None = None
@@ -211,6 +219,7 @@ class LocalRunner:
         run_id: str,
         *,
         budget: Budget | None = None,
+        answers: Mapping[str, JSON] | None = None,
         search: Strategy | None = None,
         listener: Listener | None = None,
         started: Callable[[Running], None] | None = None,
@@ -227,6 +236,8 @@ class LocalRunner:
             )
         if budget is not None:
             record.budget = budget.model_dump(mode="json", exclude_defaults=True)
+        if answers:
+            _take_answers(run, record, answers)
         return await self._go(agent, strategy, run, record, listener=listener, started=started)
 
     async def _go(
@@ -273,6 +284,28 @@ class LocalRunner:
             run.save(record)
             ended(result)
             return result
+
+
+def _take_answers(run: Run, record: RunRecord, answers: Mapping[str, JSON]) -> None:
+    """Keep what people answered where the run will find it.
+
+    Raises:
+        UsageError: a question is not open, or the answer is none to it.
+    """
+    rows: list[dict[str, JSON]] = record.summary.get("questions", [])
+    kinds = {str(row["id"]): str(row["kind"]) for row in rows}
+    for question, answer in answers.items():
+        if question not in kinds:
+            raise UsageError(
+                f"run {record.run_id} has no question {question!r}; open are: {', '.join(kinds) or 'none'}"
+            )
+        if kinds[question] == "approve":
+            Approval.read(answer)
+        if answer is None:
+            raise UsageError(f"None is no answer to question {question!r}")
+    with _locked(run), CallLog(run.calls_path) as log:
+        for question, answer in answers.items():
+            log.give_answer(question, answer)
 
 
 async def _worked(scope: Scope, agent: Agent, task: Task, strategy: Strategy, origin: str | None) -> Result:

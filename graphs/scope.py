@@ -145,6 +145,7 @@ class Scope:
             replayed=solver.remember,
             resumed=Resumed(self.lost, self.ledger.elapsed_seconds),
             selector=agent.select,
+            answered=resources.answered,
             observer=resources.observer,
         )
         solver.children = children = ScopeChildren(self, search.report)

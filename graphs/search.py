@@ -10,17 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..core.budget import Bill, Ledger
 from ..core.errors import BudgetExceeded, UsageError
 from ..core.events import (
     Abstained,
     Accepted,
+    Asked,
     Cancel,
     Cancelled,
     Denied,
@@ -41,6 +42,7 @@ from ..core.events import (
     WorkStarted,
 )
 from ..core.observing import UNOBSERVED, Observer
+from ..core.people import Waiting
 from ..core.protocols import Appraisal, Appraiser, Explains, Selector, Strategy
 from ..core.tree import Tree
 from ..core.types import Node, NodeId, StopReason, Verdict, WorkId
@@ -76,6 +78,7 @@ class Search:
         listener: called with every batch of events, in order, before the next super-step. Must not block.
         replayed: called once, with the tree as the journal left it, before any work starts.
         resumed: event to begin with, where an earlier process began the run.
+        answered: given what people answered, by the ids of the questions.
         selector: chooses the best node in place of the strategy where none was accepted.
         observer: looks on at every work item.
     """
@@ -89,6 +92,7 @@ class Search:
     replayed: Callable[[Tree], None] = lambda _tree: None
     resumed: Resumed | None = None
     selector: Selector | None = None
+    answered: Callable[[Mapping[str, Any]], None] = lambda _answers: None
     observer: Observer = UNOBSERVED
     journaled: bool = field(default=True, init=False)
     """Whether anything stores the events; set by `run_search`."""
@@ -178,7 +182,7 @@ class Search:
 
     def replay(self, journal: Sequence[Event]) -> None:
         """Take in what an ended search did, to have its result. One that was interrupted, or never ran, is left to run."""
-        if journal and isinstance(last := journal[-1], Stopped) and last.reason != "interrupted":
+        if journal and isinstance(last := journal[-1], Stopped) and last.reason not in {"interrupted", "waiting"}:
             self._take(journal)
             self.replayed(self.tree)
 
@@ -250,7 +254,7 @@ class Search:
         assert self._reason is not None
         reason, detail = self._reason
         events: list[Event] = []
-        if reason == "interrupted":
+        if reason in {"interrupted", "waiting"}:
             # No record of the cancelled work: in the journal it stays in flight, so a resume does it again.
             await self.close()
             events += [event for event in self._done if not isinstance(event, Cancelled)]
@@ -295,6 +299,8 @@ class Search:
 
     def _nothing_left(self) -> tuple[StopReason, str]:
         """Say why the strategy has nothing more to do."""
+        if questions := sum(map(len, self.tree.questions.values())):
+            return "waiting", f"{questions} question{'s wait' if questions > 1 else ' waits'} for an answer"
         if self._denied is not None:
             return "budget", f"the budget's {self._denied.limit} is spent"
         if self._failure is not None and len(self.tree) == 1:
@@ -362,15 +368,18 @@ class Search:
             ended(event)
         return event
 
+    async def _done_work(self, work: Expand | Score, bill: Bill, began: float) -> Event:
+        if isinstance(work, Expand):
+            node = await self.workbench.expand(work, self.tree, bill)
+            return Expanded(work.id, node, monotonic() - began)
+        verdicts = await self.workbench.score(work, self.tree, bill)
+        return Judged(work.id, work.node, verdicts, bill.usage, monotonic() - began)
+
     async def _do(self, work: Expand | Score) -> Event:
         bill = Bill()
         began = monotonic()
         try:
-            if isinstance(work, Expand):
-                node = await self.workbench.expand(work, self.tree, bill)
-                return Expanded(work.id, node, monotonic() - began)
-            verdicts = await self.workbench.score(work, self.tree, bill)
-            return Judged(work.id, work.node, verdicts, bill.usage, monotonic() - began)
+            return await self._done_work(work, bill, began)
         except asyncio.CancelledError as cancelled:
             task = asyncio.current_task()
             if task is not None and not task.cancelling():
@@ -379,6 +388,8 @@ class Search:
                 return Failed(work.id, work.node, "CancelledError", message, bill.usage, monotonic() - began)
             reason = str(cancelled.args[0]) if cancelled.args else "cancelled"
             return Cancelled(work.id, work.node, reason, bill.usage, monotonic() - began)
+        except Waiting as asked:
+            return Asked(work.id, work.node, asked.questions)
         except BudgetExceeded as error:
             return Denied(work.id, work.node, error.limit, bill.usage)
         except Exception as error:  # the work-item boundary: whatever went wrong closes this branch only

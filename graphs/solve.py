@@ -85,7 +85,7 @@ class Solving:
         if name not in self.results:
             scope = self.scope.within(name, budget)
             result = await scope.search(self.agent, task, strategy=self.strategy, origin=origin, once=True)
-            if result.stop_reason == "interrupted":
+            if result.stop_reason in {"interrupted", "waiting"}:
                 raise Interrupted(result)
             self.results[name] = result
         return self.results[name]

@@ -34,6 +34,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS spending
     (id INTEGER PRIMARY KEY, key TEXT NOT NULL, settled INTEGER NOT NULL, usage TEXT NOT NULL, path TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS effects (key TEXT PRIMARY KEY, result TEXT) WITHOUT ROWID;
 """
 
@@ -143,6 +144,22 @@ class CallLog:
         with self._transaction():
             self._db.execute("UPDATE effects SET result = ? WHERE key = ?", (result, key))
 
+    def forget_effect(self, key: str) -> None:
+        """Take an effect back that did not begin after all."""
+        with self._transaction():
+            self._db.execute("DELETE FROM effects WHERE key = ? AND result IS NULL", (key,))
+
+    def give_answer(self, question: str, answer: Any) -> None:
+        """Keep a person's answer; a later one to the same question replaces it."""
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (question, json.dumps(answer)))
+
+    def answer(self, question: str) -> Any:
+        """Return what a person answered; None where nobody has."""
+        for (answer,) in self._rows("SELECT answer FROM answers WHERE key = ?", question):
+            return json.loads(answer)
+        return None
+
     def _rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         try:
             return self._db.execute(query, values).fetchall()
@@ -175,7 +192,7 @@ class CallLog:
 
 @dataclass(frozen=True)
 class Effects:
-    """One search's external effects; see `CallLog`."""
+    """One search's external effects and the answers it was given; see `CallLog`."""
 
     log: CallLog
     path: str
@@ -187,6 +204,18 @@ class Effects:
     def end_effect(self, key: str, result: str) -> None:
         """As `CallLog.end_effect`, for this search."""
         self.log.end_effect(f"{self.path}:{key}", result)
+
+    def forget_effect(self, key: str) -> None:
+        """As `CallLog.forget_effect`, for this search."""
+        self.log.forget_effect(f"{self.path}:{key}")
+
+    def question_id(self, key: str) -> str:
+        """Return the name of a question within the run."""
+        return f"{self.path}/{key}" if self.path else key
+
+    def answer(self, key: str) -> Any:
+        """As `CallLog.answer`, for this search."""
+        return self.log.answer(self.question_id(key))
 
 
 def _text(reply: ModelResponse) -> str | None:

@@ -1,8 +1,9 @@
 """Tools: typed functions that a model can call, and the built-in ones."""
 
+from .people import ask_user
 from .programs import python, session, shell
 from .python_source import rewrite
 from .tool import Tool, Toolset, tool
 from .workspace import files
 
-__all__ = ["Tool", "Toolset", "files", "python", "rewrite", "session", "shell", "tool"]
+__all__ = ["Tool", "Toolset", "ask_user", "files", "python", "rewrite", "session", "shell", "tool"]

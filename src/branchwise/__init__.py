@@ -47,6 +47,7 @@ from branchwise.core.errors import (
 )
 from branchwise.core.events import Event, Within
 from branchwise.core.groups import Conclusion, Group
+from branchwise.core.people import Question
 from branchwise.core.protocols import (
     Appraisal,
     Candidate,
@@ -113,6 +114,7 @@ __all__ = [
     "Planner",
     "Process",
     "Python",
+    "Question",
     "Result",
     "RewardOutOfRange",
     "Sampling",

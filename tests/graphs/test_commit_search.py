@@ -39,7 +39,7 @@ def poster(journal: Path) -> tuple[bw.Agent, ScriptedModel]:
 
     model = ScriptedModel(reply, slots=1, native_tools=False)
     search = bw.search.CommitSearch(width=3, ahead=2, evaluations=3)
-    return bw.Agent("poster", model, tools=[post], search=search, slots=1), model
+    return bw.Agent("poster", model, tools=[post], search=search, slots=1, approve="never"), model
 
 
 async def test_only_what_is_committed_to_is_done(runner: LocalRunner, tmp_path: Path) -> None:

@@ -233,7 +233,7 @@ async def test_external_tools_run_once_and_never_on_branches(runner: LocalRunner
     speculative = bw.Agent(name="a", model=model, tools=[post], search=bw.search.BestOfN(n=2))
     with pytest.raises(UsageError, match="'post' has external effects"):
         await runner.run(speculative, Task(prompt="x"), bw.Budget())
-    agent = bw.Agent(name="a", model=model, tools=[post])
+    agent = bw.Agent(name="a", model=model, tools=[post], approve="never")
     result = await runner.run(agent, Task(prompt="x"), bw.Budget(), seed=1)
     assert result.answer == "done"
     run = runner.store.open(result.run_id)

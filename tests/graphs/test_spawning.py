@@ -170,8 +170,13 @@ async def test_one_of_32_fails(runner: LocalRunner, trouble: str) -> None:
 
     def troubled(text: str, turns: int) -> str:
         if text == "top":
-            tasks = [f"part {number}" for number in range(32)]
-            return [turn("spawn", tasks=tasks), turn("join", seconds=1.0), turn("answer", text="end")][turns]
+            others = [f"h{number}" for number in range(1, 33) if number != 8]
+            return [
+                turn("spawn", tasks=[f"part {number}" for number in range(32)]),
+                turn("join", helpers=others),
+                turn("join", helpers=["h8"], seconds=0.5 if trouble == "hang" else 600),
+                turn("answer", text="end"),
+            ][turns]
         if text != "part 7":
             return turn("answer", text=f"did {text}")
         if trouble == "crash":
@@ -187,14 +192,12 @@ async def test_one_of_32_fails(runner: LocalRunner, trouble: str) -> None:
     agent = bw.Agent(name="troubled", model=model(troubled), tools=[hang], spawn=bw.Spawn(width=32), slots=32)
     result = await runner.run(agent, Task(prompt="top"), bw.Budget(seconds=60, tokens=1_000_000), seed=1)
     assert result.answer == "end"
-    joined = seen(result)[1]
+    _, joined, told = seen(result)
     assert sum(f"answers: did part {n}" in joined for n in range(32)) == 31
-    told = joined.split("\n\n")[7]
     assert told.startswith(
         {"crash": "h8 found no answer", "hang": "h8 is still working", "flood": "h8 answers: xxx"}[trouble]
     )
     assert len(told) < 2_200
-    assert result.seconds < 30
 
 
 async def test_an_agent_that_cannot_work_is_refused_where_it_is_started(runner: LocalRunner) -> None:
@@ -248,7 +251,7 @@ KILLED = '''
         return "noted"
 
     model = ScriptedModel(reply, slots=4, native_tools=False, latency_seconds=lambda _: 0.1)
-    agent = bw.Agent(name="a", model=model, tools=[note], spawn=bw.Spawn())
+    agent = bw.Agent(name="a", model=model, tools=[note], spawn=bw.Spawn(), approve="never")
 '''
 
 

@@ -180,7 +180,7 @@ KILLED = """
 """
 
 
-@pytest.mark.parametrize("lines", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("lines", [1, 3, 5])
 def test_killed_in_any_stage(tmp_path: Path, lines: int) -> None:
     """`kill -9` while planning, searching, refining: the same end, and only the call in flight is made again."""
     (tmp_path / "agent.py").write_text(textwrap.dedent(KILLED))

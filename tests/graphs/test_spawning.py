@@ -255,7 +255,7 @@ KILLED = '''
 '''
 
 
-@pytest.mark.parametrize("lines", [1, 3, 5, 7, 9])
+@pytest.mark.parametrize("lines", [1, 4, 8])
 def test_killed_while_searches_within_go_on(tmp_path: Path, lines: int) -> None:
     """`kill -9` and resume: the same end, no finished call made again, no effect outside repeated."""
     (tmp_path / "agent.py").write_text(textwrap.dedent(KILLED))

@@ -212,7 +212,7 @@ def test_twice_ctrl_c_kills(shell: Shell, repository: Path) -> None:
     ("command", "told"),
     [
         (["run", "nope.py:x", "t"], "there is no file 'nope.py'; give the agent as file.py:name"),
-        (["run", "agents.py", "t"], "defines 3 agents (coder, slow, talker); say which"),
+        (["run", "agents.py", "t"], "defines 4 agents (coder, slow, talker, quiz); say which"),
         (["run", "agents.py:nobody", "t"], "defines no agent 'nobody'; it has: coder, slow, talker"),
         (["run", "broken.py:x", "t"], "broken.py, line 2: NameError: name 'y' is not defined"),
         (["run", "syntax.py:x", "t"], "syntax.py, line 1: SyntaxError"),

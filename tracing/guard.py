@@ -15,6 +15,9 @@ T = TypeVar("T")
 
 BLOCKING_SECONDS = 0.01
 """A call that takes longer has waited for something: what it takes counts."""
+BLOCKING_CALLS = 0.25
+"""Share of the calls that wait where each span is exported as it ends: half of the calls are ends. On a machine with more to do
+than it can, some calls wait for the processor; they are far fewer."""
 ALLOWED_SECONDS = 1.0
 ALLOWED_SHARE = 0.05
 """Tracing ends for a run once it was blocked for longer than `ALLOWED_SECONDS` and this share of the time since it began."""
@@ -30,6 +33,8 @@ class Guard:
     """
 
     began: float = field(default_factory=monotonic)
+    calls: int = 0
+    blocked_calls: int = 0
     blocked_seconds: float = 0.0
     given_up: bool = False
     _complained: bool = False
@@ -49,10 +54,13 @@ class Guard:
             self._account(before, monotonic())
 
     def _account(self, before: float, now: float) -> None:
+        self.calls += 1
         if now - before < BLOCKING_SECONDS:
             return
+        self.blocked_calls += 1
         self.blocked_seconds += now - before
-        if self.blocked_seconds > max(ALLOWED_SECONDS, ALLOWED_SHARE * (now - self.began)):
+        too_long = self.blocked_seconds > max(ALLOWED_SECONDS, ALLOWED_SHARE * (now - self.began))
+        if too_long and self.blocked_calls > BLOCKING_CALLS * self.calls:
             self.given_up = True
             logger.warning(
                 "tracing held this run up for %.1f s and ends here; have the exporter called by a batching processor "

@@ -118,6 +118,17 @@ def test_a_share_of_a_long_run_may_be_spent() -> None:
     assert quick.blocked_seconds == 0.0
 
 
+def test_a_busy_machine_is_not_taken_for_a_blocking_exporter() -> None:
+    """Where some calls wait for the processor, however long, tracing goes on; where every second call waits it ends."""
+    now = time.monotonic()
+    busy, blocked = Guard(began=now), Guard(began=now)
+    for number in range(300):
+        busy._account(now - (0.1 if number % 10 == 0 else 0.0), now)
+        blocked._account(now - (0.1 if number % 2 == 0 else 0.0), now)
+    assert (busy.given_up, blocked.given_up) == (False, True)
+    assert busy.blocked_seconds > 2 * guard.ALLOWED_SECONDS
+
+
 def test_what_was_given_up_is_not_called_again() -> None:
     """Nothing more is asked of telemetry that was given up."""
     watched = Guard()

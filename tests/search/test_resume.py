@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from branchwise.core.errors import UsageError
 from branchwise.core.events import Event, decode, encode
 from branchwise.core.protocols import Strategy
 from branchwise.core.simulation import Outcome, Simulation, StepTree, uniform

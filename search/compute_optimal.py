@@ -13,7 +13,7 @@ from typing import ClassVar, Self
 from ..core.errors import UsageError
 from ..core.events import Event, Expand, Judged, Score, Work, WorkStarted
 from ..core.protocols import Appraisal, Appraiser, Explains, Strategy
-from ..core.tree import TreeView
+from ..core.tree import Tree, TreeView
 from ..core.types import JSON, ROOT, NodeId, WorkId
 from .best_of_n import BestOfN
 from .common import within
@@ -250,9 +250,12 @@ class ComputeOptimal:
     def _choose(self, view: TreeView) -> None:
         arm = self._made(self.arms[bisect_right(self.edges, ease(view, self.probes))])
         counts = isinstance(arm, Trajectories) and self._would_begin_so(arm)
+        # The strategy hears of the beginning with the tree as it was at each event: later failures have not happened yet.
+        tree = Tree(view[ROOT])
         for event in self._log:
+            tree.apply(event)
             if counts or _of_root(event):
-                arm.tell((event,), view)
+                arm.tell((event,), tree)
         self._log.clear()
         self._chosen = arm
 

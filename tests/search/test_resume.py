@@ -40,7 +40,10 @@ def made(make: Callable[[], Strategy], around: type[NoiseAware] | None) -> Strat
     inner = make()
     if around is None or not isinstance(inner, BaseStrategy):
         return inner.fresh(1)
-    return around(inner).fresh(1)
+    try:
+        return around(inner).fresh(1)
+    except UsageError:  # it says that it goes with others only
+        return inner.fresh(1)
 
 
 def go(simulation: Simulation, schedule: list[tuple[int, Outcome]]) -> list[int]:

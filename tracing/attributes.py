@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from opentelemetry.util.types import AttributeValue
 
-from ..core.events import Cancelled, Denied, Event, Expanded, Failed, Judged
+from ..core.events import Asked, Cancelled, Denied, Event, Expanded, Failed, Judged
 from ..core.types import NO_USAGE, Result, Usage, Verdict
 
 SCOPE = "branchwise"
@@ -58,6 +58,8 @@ def outcome(event: Event) -> str:
             return "denied"
         case Cancelled():
             return "cancelled"
+        case Asked():
+            return "waiting"
         case _:
             return "done"
 

@@ -11,6 +11,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCod
 from opentelemetry.util.genai.invocation import GenAIInvocation
 from opentelemetry.util.genai.types import Error
 
+from ..core.people import Waiting
 from ..core.types import NodeId
 from .attributes import Attributes
 
@@ -87,7 +88,7 @@ class PlainSpan(Place):
 def close(span: PlainSpan | GenAIInvocation, error: BaseException | None, *, words: bool) -> None:
     """End a span as its activity ended.
 
-    What was cancelled has not failed: a search cancels what it no longer needs.
+    What was cancelled has not failed: a search cancels what it no longer needs. Nor has what waits for a person.
 
     Args:
         span: the span.
@@ -95,6 +96,9 @@ def close(span: PlainSpan | GenAIInvocation, error: BaseException | None, *, wor
         words: whether to say the error's message, which can quote what a tool or a model said.
     """
     if error is None:
+        span.stop()
+    elif isinstance(error, Waiting):
+        span.attributes["branchwise.outcome"] = "waiting"
         span.stop()
     elif isinstance(error, Exception):
         span.fail(Error(str(error) if words else None, type(error).__name__))

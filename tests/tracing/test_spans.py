@@ -311,3 +311,19 @@ async def test_what_final_verifiers_say_lies_in_the_run(telescope: Telescope) ->
     assert telescope.parent(evaluate) is workflow
     assert told(evaluate)["gen_ai.evaluation.score.label"] == "pass"
     assert telescope.parent(telescope.named("invoke_agent")[0]) is workflow
+
+
+async def test_what_waits_for_a_person_has_not_failed(telescope: Telescope) -> None:
+    """A question ends tool, node and run without an error; the answer is a new trace, linked to the one with the question."""
+    turns = [turn("ask_user", question=f"{SECRET} question"), turn("answer", text="42")]
+    agent = adder(scripted(lambda n, _: turns[n]), tools=[bw.tools.ask_user], search=bw.search.BestOfN(n=1, depth=2))
+    first = await run(telescope, agent)
+    assert first.stop_reason == "waiting"
+    (tool,), (node,) = telescope.named("execute_tool"), telescope.named("expand")
+    assert [told(span)["branchwise.outcome"] for span in (tool, node)] == ["waiting", "waiting"]
+    assert {span.status.status_code.name for span in telescope.spans} == {"UNSET"}
+    await telescope.runner.resume(agent, first.run_id, answers={first.questions[0].id: f"{SECRET} reply"})
+    before, after = telescope.named("invoke_workflow")
+    assert [link.context.span_id for link in after.links] == [before.context.span_id]
+    assert told(after)["branchwise.stop_reason"] == "accepted"
+    assert SECRET not in telescope.text()

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from branchwise.core.events import Event, Expand, Failed
-from branchwise.core.simulated_answers import Draw
-from branchwise.core.simulation import Outcome, Simulation, StepTree
-from branchwise.core.simulation import Path as Choices
+from branchwise.core.simulated.answers import Draw
+from branchwise.core.simulated.steps import Outcome, Simulation, StepTree
+from branchwise.core.simulated.steps import Path as Choices
 from branchwise.core.testing import count_tokens
 from branchwise.core.tree import TreeView
 from branchwise.core.types import Node, NodeId, Step, Usage, WorkId

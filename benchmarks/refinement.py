@@ -1,6 +1,6 @@
 """Searching with a noisy verifier at equal calls: how many problems are solved, ours and peers' in the same run.
 
-The problem is `branchwise.core.refinement.Refinement`: 16 bits, each right or wrong; a child keeps 95 % of its parent's right
+The problem is `branchwise.core.simulated.refinement.Refinement`: 16 bits, each right or wrong; a child keeps 95 % of its parent's right
 bits and mends some of the wrong ones; a verifier reports the share of right bits with errors. Every generation and every
 verdict is one call, and everybody has the same number of calls. Solved: all bits of the candidate that was chosen are right.
 The problems are none of those that anything was tuned on.
@@ -25,7 +25,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 import branchwise as bw
-from branchwise.core.refinement import Draft, Refinement, Refining
+from branchwise.core.simulated.refinement import Draft, Refinement, Refining
 from branchwise.search.calibration import Calibration, expected_calibration_error, threshold_for
 
 

@@ -23,7 +23,7 @@ from its_hub.core.lms.step_generation import StepGeneration
 from treequest import ABMCTSA, StandardMCTS, TreeOfThoughtsBFSAlgo, top_k
 from treequest.algos.best_first_search import BestFirstSearchAlgo
 
-from branchwise.core.refinement import Draft, Refinement
+from branchwise.core.simulated.refinement import Draft, Refinement
 
 Solver = Callable[[Refinement, int], tuple[Draft | None, float | None]]
 """Takes a problem and a number of calls; returns what it chose, and how sure it is where it says so."""

@@ -36,8 +36,8 @@ from rich.table import Table
 
 import branchwise as bw
 from branchwise.core.protocols import Strategy
-from branchwise.core.simulated_judges import AnswerJudge, NoisyJudge, Rng
-from branchwise.core.simulated_time import TimedSearch
+from branchwise.core.simulated.judges import AnswerJudge, NoisyJudge, Rng
+from branchwise.core.simulated.time import TimedSearch
 from branchwise.core.types import Node, NodeId, Verdict
 
 CALLS = (2, 4, 8, 16, 32, 64, 100)

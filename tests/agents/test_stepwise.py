@@ -8,7 +8,7 @@ import pytest
 
 from branchwise.agents.stepwise import Mode, Stepwise, solve_stepwise
 from branchwise.core.errors import UsageError
-from branchwise.core.simulated_models import TwoModelSteps
+from branchwise.core.simulated.models import TwoModelSteps
 from branchwise.core.testing import ScriptedModel
 from branchwise.core.types import ModelRequest, ModelResponse, Task, Usage
 

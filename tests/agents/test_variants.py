@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import branchwise as bw
 from branchwise.agents.examples import Example, load_examples, save_examples, solved_examples
 from branchwise.agents.variants import FewShot, Shuffled, Together, Transformed, medprompt, relabelled
-from branchwise.core.simulation import uniform
+from branchwise.core.simulated.steps import uniform
 from branchwise.core.testing import ScriptedModel
 from branchwise.core.types import ModelRequest, Task
 from branchwise.search import PerplexityConsistency, SelfConsistency

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 import refinement
 
-from branchwise.core.refinement import Draft, Refinement
+from branchwise.core.simulated.refinement import Draft, Refinement
 
 
 @dataclass(frozen=True)

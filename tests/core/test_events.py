@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from branchwise.core.errors import JournalVersionMismatch, RewardOutOfRange
 from branchwise.core.events import Event, Expanded, Judged, Pruned, Work, decode, encode
+from branchwise.core.people import Question
 from branchwise.core.types import ROOT, Node, NodeId, Step, ToolCall, Usage, Verdict, WorkId
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -36,12 +37,16 @@ VERDICTS = st.builds(
     usage=USAGES,
 )
 
+OBJECTS = st.dictionaries(TEXT, PLAIN, max_size=3)
+QUESTIONS = st.builds(Question, id=TEXT, text=TEXT, schema=OBJECTS, tool=TEXT, arguments=OBJECTS)
+
 BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     Node: NODES,
     Usage: USAGES,
     float: FINITE,
     float | None: st.none() | FINITE,
     tuple[Verdict, ...]: st.lists(VERDICTS, max_size=3).map(tuple),
+    tuple[Question, ...]: st.lists(QUESTIONS, max_size=2).map(tuple),
 }
 
 

@@ -11,30 +11,27 @@ from typing import Any
 
 import pytest
 
-from branchwise import Budget, Ledger, core, search
-from branchwise.core import testing
+from branchwise import Budget, Ledger, search
+from branchwise.core import simulated, testing
 
 PAGE = Path(__file__).parents[2] / "docs" / "simulations.md"
 ROWS = re.findall(r"^\| `(\w+)\.(\w+)` \|.*\| `([^|]+)` \|$", PAGE.read_text(), re.MULTILINE)
-MODULES = sorted(
-    path.stem
-    for path in Path(core.__path__[0]).glob("*.py")
-    if path.stem.startswith("simulat") or path.stem == "refinement"
-)
+MODULES = sorted(path.stem for path in Path(simulated.__path__[0]).glob("*.py") if path.stem != "__init__")
 
 
 def names() -> dict[str, Any]:
     """Everything that the page's code may use."""
     found: dict[str, Any] = {"Random": Random, "Budget": Budget, "Ledger": Ledger, **vars(testing), **vars(search)}
     for module in MODULES:
-        found.update(vars(importlib.import_module(f"branchwise.core.{module}")))
+        found.update(vars(importlib.import_module(f"branchwise.core.simulated.{module}")))
     return found
 
 
 @pytest.mark.parametrize(("module", "name", "code"), ROWS, ids=[name for _, name, _ in ROWS])
 def test_the_code_runs(module: str, name: str, code: str) -> None:
     """Each row's code makes something of the world that it names, which is where the page says."""
-    assert hasattr(importlib.import_module(f"branchwise.core.{module}"), name)
+    place = "branchwise.core" if module == "testing" else "branchwise.core.simulated"
+    assert hasattr(importlib.import_module(f"{place}.{module}"), name)
     assert name in code
     assert eval(code, names()) is not None
 
@@ -44,9 +41,9 @@ def test_every_world_is_on_the_page() -> None:
     worlds = {
         name
         for module in MODULES
-        for name, kind in vars(importlib.import_module(f"branchwise.core.{module}")).items()
+        for name, kind in vars(importlib.import_module(f"branchwise.core.simulated.{module}")).items()
         if inspect.isclass(kind)
-        and kind.__module__ == f"branchwise.core.{module}"
+        and kind.__module__ == f"branchwise.core.simulated.{module}"
         and not getattr(kind, "_is_protocol", False)
         if any(
             hasattr(kind, part) for part in ("draw", "expand", "model", "run", "fresh", "scores", "score", "__call__")

@@ -12,7 +12,7 @@ from typing import Any
 from branchwise.core.budget import Ledger
 from branchwise.core.errors import BranchwiseError
 from branchwise.core.events import Expand, Score
-from branchwise.core.simulation import SimulatedBench, StepTree, noise_judge
+from branchwise.core.simulated.steps import SimulatedBench, StepTree, noise_judge
 from branchwise.core.tree import Tree
 from branchwise.core.types import Budget, Usage
 from branchwise.graphs.journal import Run

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from branchwise.core.budget import Ledger
 from branchwise.core.events import Event, decode
-from branchwise.core.simulation import SimulatedBench, StepTree, noise_judge
+from branchwise.core.simulated.steps import SimulatedBench, StepTree, noise_judge
 from branchwise.core.tree import Tree
 from branchwise.core.types import Budget
 from branchwise.graphs.event_log import EventLog

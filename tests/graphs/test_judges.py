@@ -8,7 +8,7 @@ import pytest
 
 import branchwise as bw
 from branchwise.core.protocols import Candidate
-from branchwise.core.simulated_critics import SimulatedCritic
+from branchwise.core.simulated.critics import SimulatedCritic
 from branchwise.core.testing import ScriptedModel
 from branchwise.core.types import ROOT, ModelRequest, ModelResponse, Task
 from branchwise.graphs import LocalRunner, RunStore

@@ -33,7 +33,7 @@ from branchwise.core.events import (
     WorkStarted,
 )
 from branchwise.core.protocols import Strategy
-from branchwise.core.simulation import SimulatedBench, StepTree, noise_judge
+from branchwise.core.simulated.steps import SimulatedBench, StepTree, noise_judge
 from branchwise.core.tree import Tree, TreeView
 from branchwise.core.types import ROOT, Budget, Node, NodeId, Usage, WorkId
 from branchwise.graphs.journal import Run, memory_saver

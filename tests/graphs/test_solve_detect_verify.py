@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import branchwise as bw
-from branchwise.core.simulated_critics import fences
+from branchwise.core.simulated.critics import fences
 from branchwise.core.testing import ScriptedModel
 from branchwise.core.types import ModelRequest
 from branchwise.graphs import LocalRunner, RunStore

@@ -12,7 +12,7 @@ import pytest
 from branchwise.core.budget import Ledger
 from branchwise.core.errors import ModelTimeout
 from branchwise.core.events import Event, Expand, Expanded, Failed, Resumed, Score, WorkStarted
-from branchwise.core.simulation import SimulatedBench, StepTree, noise_judge
+from branchwise.core.simulated.steps import SimulatedBench, StepTree, noise_judge
 from branchwise.core.tree import Tree
 from branchwise.core.types import Budget
 from branchwise.graphs.journal import memory_saver

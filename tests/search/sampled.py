@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from branchwise.core.events import Expanded, Judged
 from branchwise.core.protocols import Selector, Strategy
-from branchwise.core.simulated_answers import AnswerWorld
-from branchwise.core.simulated_judges import NoisyJudge
-from branchwise.core.simulated_time import TimedSearch
+from branchwise.core.simulated.answers import AnswerWorld
+from branchwise.core.simulated.judges import NoisyJudge
+from branchwise.core.simulated.time import TimedSearch
 from branchwise.core.tree import Tree
 from branchwise.core.types import ROOT, Framing, Node, NodeId, Step, Usage, Verdict, WorkId
 

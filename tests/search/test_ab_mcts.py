@@ -12,7 +12,7 @@ from treequest.algos.ab_mcts_a.prob_state import PriorConfig, ProbabilisticDist
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Expand, Expanded, Judged, WorkStarted
-from branchwise.core.simulation import Simulation, StepTree, noise_judge, true_judge
+from branchwise.core.simulated.steps import Simulation, StepTree, noise_judge, true_judge
 from branchwise.core.types import ROOT, Node, NodeId, Step, Verdict, WorkId
 from branchwise.search import ABMCTS
 from branchwise.search.ab_mcts import Scores

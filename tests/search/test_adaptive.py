@@ -9,9 +9,9 @@ from statistics import NormalDist
 import pytest
 
 from branchwise.core.events import Expand, Expanded, Judged
-from branchwise.core.simulated_answers import Draw, Rng
-from branchwise.core.simulated_thoughts import StreamSearch, ThoughtStream
-from branchwise.core.simulated_time import TimedSearch
+from branchwise.core.simulated.answers import Draw, Rng
+from branchwise.core.simulated.thoughts import StreamSearch, ThoughtStream
+from branchwise.core.simulated.time import TimedSearch
 from branchwise.core.tree import Tree, TreeView
 from branchwise.core.types import ROOT, Node, NodeId, Step, Verdict, WorkId
 from branchwise.search import AdaptiveSampling, BestOfN, Calibration, EarlyPruning, by_rank, restart_outcomes

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from branchwise.core.refinement import Refinement
+from branchwise.core.simulated.refinement import Refinement
 from branchwise.core.types import NodeId, Verdict
 from branchwise.search.belief import NO_PARENT, Belief, Landscape
 from branchwise.search.noise import Judge

@@ -8,7 +8,7 @@ import pytest
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Expand, Prune
-from branchwise.core.simulation import noise_judge, true_judge
+from branchwise.core.simulated.steps import noise_judge, true_judge
 from branchwise.core.types import ROOT
 from branchwise.search import BaseStrategy, BestFirst, BestOfN
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Expand
-from branchwise.core.simulation import Simulation, StepTree
+from branchwise.core.simulated.steps import Simulation, StepTree
 from branchwise.core.types import ROOT
 from branchwise.search import BestOfN
 

@@ -10,8 +10,8 @@ import pytest
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Expand, Expanded
-from branchwise.core.simulated_tools import ToolWorld, tool_judge
-from branchwise.core.simulation import Simulation, noise_judge
+from branchwise.core.simulated.steps import Simulation, noise_judge
+from branchwise.core.simulated.tools import ToolWorld, tool_judge
 from branchwise.core.types import ROOT, Node, NodeId, Step
 from branchwise.search import CommitSearch
 

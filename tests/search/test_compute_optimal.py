@@ -10,10 +10,10 @@ import pytest
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Expanded, Judged
-from branchwise.core.simulated_answers import RIGHT, AnswerPool, PathGroup
-from branchwise.core.simulated_judges import NoisyJudge
-from branchwise.core.simulated_time import TimedSearch
-from branchwise.core.simulation import Simulation, StepTree
+from branchwise.core.simulated.answers import RIGHT, AnswerPool, PathGroup
+from branchwise.core.simulated.judges import NoisyJudge
+from branchwise.core.simulated.steps import Simulation, StepTree
+from branchwise.core.simulated.time import TimedSearch
 from branchwise.core.tree import Tree
 from branchwise.core.types import ROOT, Node, NodeId, Step, Verdict, WorkId
 from branchwise.search import ComputeOptimal, PolicyTable, Trial, ease, parse_strategy

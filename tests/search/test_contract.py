@@ -25,7 +25,7 @@ from branchwise.core.events import (
     encode,
 )
 from branchwise.core.protocols import Strategy
-from branchwise.core.simulation import Outcome, Simulation, StepTree
+from branchwise.core.simulated.steps import Outcome, Simulation, StepTree
 from branchwise.core.tree import Tree, TreeView
 from branchwise.core.types import ROOT
 from branchwise.search import (

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Denied, Event, Expand, Failed, Judged, Score, Work, WorkStarted, decode, encode
 from branchwise.core.protocols import Appraiser
-from branchwise.core.refinement import Refinement, Refining
-from branchwise.core.simulation import Simulation, StepTree
+from branchwise.core.simulated.refinement import Refinement, Refining
+from branchwise.core.simulated.steps import Simulation, StepTree
 from branchwise.core.tree import Tree
 from branchwise.core.types import ROOT, Node, NodeId, Verdict
 from branchwise.search import (

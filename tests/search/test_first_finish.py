@@ -9,8 +9,8 @@ import pytest
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Cancel, Expand, Resumed, Score, WorkStarted
-from branchwise.core.simulated_answers import LengthMix
-from branchwise.core.simulated_time import TimedSearch
+from branchwise.core.simulated.answers import LengthMix
+from branchwise.core.simulated.time import TimedSearch
 from branchwise.core.types import ROOT
 from branchwise.search import BestOfN, FirstFinish, SelfConsistency, ShortMajority, Shortness
 

@@ -10,7 +10,7 @@ import pytest
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Expand, Expanded, Judged, Score
-from branchwise.core.simulated_chains import RefineChain, Refinements
+from branchwise.core.simulated.chains import RefineChain, Refinements
 from branchwise.core.types import Framing, Node, NodeId, Step, Verdict, WorkId
 from branchwise.search import BaseStrategy, BestOfN, IterativeDecoding
 

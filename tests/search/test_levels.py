@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Expanded, Judged, Score
-from branchwise.core.simulation import Simulation, StepTree, noise_judge, true_judge
+from branchwise.core.simulated.steps import Simulation, StepTree, noise_judge, true_judge
 from branchwise.core.types import ROOT, Node, NodeId, Step, Verdict, WorkId
 from branchwise.search import DVTS, BaseStrategy, Beam, BestOfN, Rebase, StepBestOfN, TotBFS
 from branchwise.search.levels import Levels

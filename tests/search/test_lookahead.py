@@ -9,7 +9,7 @@ import pytest
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Expand, Expanded
-from branchwise.core.simulation import Path, Simulation, StepTree, noise_judge
+from branchwise.core.simulated.steps import Path, Simulation, StepTree, noise_judge
 from branchwise.core.types import ROOT, Node, NodeId, Step
 from branchwise.search import BaseStrategy, Lookahead, StepBestOfN
 

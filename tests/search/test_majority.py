@@ -11,8 +11,8 @@ import pytest
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Expand
-from branchwise.core.simulated_answers import RIGHT, AnswerPool, PathGroup
-from branchwise.core.simulated_judges import NoisyJudge
+from branchwise.core.simulated.answers import RIGHT, AnswerPool, PathGroup
+from branchwise.core.simulated.judges import NoisyJudge
 from branchwise.core.types import ROOT, WorkId
 from branchwise.search import Best, BestOfMajority, BestOfN, MajoritySampling
 from branchwise.search.majority import frequency_floor

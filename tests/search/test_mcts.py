@@ -11,7 +11,7 @@ import pytest
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Expand, Expanded, Judged, Prune
-from branchwise.core.simulation import Simulation, StepTree, noise_judge, true_judge
+from branchwise.core.simulated.steps import Simulation, StepTree, noise_judge, true_judge
 from branchwise.core.types import ROOT, Node, NodeId, Step, Usage, Verdict, WorkId
 from branchwise.search import PUCT, UCT, BaseStrategy
 

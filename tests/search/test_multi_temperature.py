@@ -9,9 +9,9 @@ import pytest
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Expand
-from branchwise.core.simulated_answers import TemperatureWindow
-from branchwise.core.simulated_time import TimedSearch
-from branchwise.core.simulation import uniform
+from branchwise.core.simulated.answers import TemperatureWindow
+from branchwise.core.simulated.steps import uniform
+from branchwise.core.simulated.time import TimedSearch
 from branchwise.core.types import ROOT, WorkId
 from branchwise.search import MultiTemperature, SelfConsistency
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from branchwise.core.errors import UsageError
-from branchwise.core.simulation import Simulation, noise_judge, true_judge
+from branchwise.core.simulated.steps import Simulation, noise_judge, true_judge
 from branchwise.core.tree import Tree
 from branchwise.core.types import ROOT, NodeId
 from branchwise.search import ParticleGibbs, Particles

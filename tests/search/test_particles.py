@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Expanded, Judged
-from branchwise.core.simulated_trees import ScoredTree
-from branchwise.core.simulation import Path, Simulation, noise_judge, true_judge
+from branchwise.core.simulated.steps import Path, Simulation, noise_judge, true_judge
+from branchwise.core.simulated.trees import ScoredTree
 from branchwise.core.types import Node, NodeId, Step, Verdict, WorkId
 from branchwise.search import Particles
 from branchwise.search.potentials import Trace, extend

@@ -8,8 +8,8 @@ import random
 import pytest
 
 from branchwise.core.errors import UsageError
-from branchwise.core.simulated_answers import RIGHT, AnswerPool, PathGroup
-from branchwise.core.simulated_time import TimedSearch
+from branchwise.core.simulated.answers import RIGHT, AnswerPool, PathGroup
+from branchwise.core.simulated.time import TimedSearch
 from branchwise.search import BestOfN, PerplexityConsistency, Vote
 from branchwise.search.perplexity import log_sum
 from branchwise.search.voting import answered

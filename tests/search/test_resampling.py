@@ -8,8 +8,8 @@ import random
 import pytest
 
 from branchwise.core.errors import UsageError
-from branchwise.core.simulated_answers import RIGHT, AnswerPool, PathGroup, Rng
-from branchwise.core.simulated_time import TimedSearch
+from branchwise.core.simulated.answers import RIGHT, AnswerPool, PathGroup, Rng
+from branchwise.core.simulated.time import TimedSearch
 from branchwise.core.types import Node, Verdict
 from branchwise.search import BestOfN, Resampling, ResamplingLimit
 from branchwise.search.resampling import resampling_ceiling, verifier_rates

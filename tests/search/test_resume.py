@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Event, decode, encode
 from branchwise.core.protocols import Strategy
-from branchwise.core.simulation import Outcome, Simulation, StepTree, uniform
+from branchwise.core.simulated.steps import Outcome, Simulation, StepTree, uniform
 from branchwise.core.tree import Tree
 from branchwise.core.types import NodeId, Verdict
 from branchwise.search import BaseStrategy, NoiseAware, named

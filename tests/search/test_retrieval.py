@@ -11,8 +11,8 @@ import pytest
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Expand, Expanded, Prune, Pruned
 from branchwise.core.protocols import Entry
-from branchwise.core.simulated_concepts import ConceptTree, Lookup
-from branchwise.core.simulation import Simulation
+from branchwise.core.simulated.concepts import ConceptTree, Lookup
+from branchwise.core.simulated.steps import Simulation
 from branchwise.core.types import ROOT, Node, NodeId, Recall, Step
 from branchwise.memory import Store
 from branchwise.search import UCT, RetrievalUCT

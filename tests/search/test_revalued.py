@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from branchwise.core.events import Judged
-from branchwise.core.refinement import Refinement, Refining
+from branchwise.core.simulated.refinement import Refinement, Refining
 from branchwise.core.types import Verdict, WorkId
 from branchwise.search import (
     ABMCTS,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Cancel, Cancelled, Expand, WorkStarted
-from branchwise.core.simulation import Judge, Path, Simulation, StepTree, noise_judge, true_judge
+from branchwise.core.simulated.steps import Judge, Path, Simulation, StepTree, noise_judge, true_judge
 from branchwise.core.types import ROOT
 from branchwise.search import BaseStrategy, Rollover, StepBestOfN
 

@@ -10,8 +10,8 @@ import pytest
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Expand, Expanded, Judged, Prune
-from branchwise.core.simulated_trees import EnumeratedTree
-from branchwise.core.simulation import Judge, Path, Simulation, StepTree, noise_judge, true_judge
+from branchwise.core.simulated.steps import Judge, Path, Simulation, StepTree, noise_judge, true_judge
+from branchwise.core.simulated.trees import EnumeratedTree
 from branchwise.core.types import ROOT, Node, NodeId, Step, Verdict, WorkId
 from branchwise.search import AStar, BaseStrategy, TotDFS
 

@@ -11,8 +11,8 @@ import pytest
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Expand, Expanded, Judged, Score
-from branchwise.core.simulation import Path as Choices
-from branchwise.core.simulation import Simulation, StepTree, noise_judge, true_judge, uniform
+from branchwise.core.simulated.steps import Path as Choices
+from branchwise.core.simulated.steps import Simulation, StepTree, noise_judge, true_judge, uniform
 from branchwise.core.types import ROOT, Node, NodeId, Step, Verdict
 from branchwise.search import BestOfN, Comparing, SafeBeam
 

@@ -9,10 +9,10 @@ import pytest
 
 from branchwise.core.errors import UsageError
 from branchwise.core.protocols import Appraiser
-from branchwise.core.simulated_answers import RIGHT, AnswerPool, PathGroup
-from branchwise.core.simulated_judges import NoisyJudge
-from branchwise.core.simulated_time import TimedSearch
-from branchwise.core.simulation import uniform
+from branchwise.core.simulated.answers import RIGHT, AnswerPool, PathGroup
+from branchwise.core.simulated.judges import NoisyJudge
+from branchwise.core.simulated.steps import uniform
+from branchwise.core.simulated.time import TimedSearch
 from branchwise.core.types import Node, Verdict
 from branchwise.search import BestOfN, NoiseAware, Saturation, SaturationLaw
 from branchwise.search.saturation import estimated, expected_best, systematic_misfit

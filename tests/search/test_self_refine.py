@@ -10,8 +10,8 @@ import pytest
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Expand, Judged, Prune, Score
-from branchwise.core.simulated_answers import Draw
-from branchwise.core.simulated_time import TimedSearch
+from branchwise.core.simulated.answers import Draw
+from branchwise.core.simulated.time import TimedSearch
 from branchwise.core.tree import TreeView
 from branchwise.core.types import Verdict
 from branchwise.search import SelfRefine

@@ -11,7 +11,7 @@ import pytest
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Judged
-from branchwise.core.simulation import Path, noise_judge, true_judge
+from branchwise.core.simulated.steps import Path, noise_judge, true_judge
 from branchwise.core.types import ROOT, Verdict, WorkId
 from branchwise.search import SoftTree
 

@@ -10,8 +10,8 @@ import pytest
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Expand
-from branchwise.core.simulated_answers import DifficultyMix
-from branchwise.core.simulated_judges import NoisyJudge
+from branchwise.core.simulated.answers import DifficultyMix
+from branchwise.core.simulated.judges import NoisyJudge
 from branchwise.core.tree import Tree
 from branchwise.core.types import ROOT, Node, WorkId
 from branchwise.search.solve_verify import Choice, Plan, PooledProblem, SolveOrVerify

@@ -10,7 +10,7 @@ import pytest
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Expand
-from branchwise.core.simulated_chains import RefineChain, Refinements
+from branchwise.core.simulated.chains import RefineChain, Refinements
 from branchwise.search import BestOfN, Saturating, Scaling, Turns, allocate
 
 from .worlds import golden, grow

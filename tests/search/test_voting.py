@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Expand
-from branchwise.core.simulated_answers import RIGHT, AnswerPool, DifficultyMix, PathGroup
-from branchwise.core.simulated_judges import NoisyJudge
+from branchwise.core.simulated.answers import RIGHT, AnswerPool, DifficultyMix, PathGroup
+from branchwise.core.simulated.judges import NoisyJudge
 from branchwise.core.types import Framing
 from branchwise.search import Best, BestOfN, MajoritySampling, SelfConsistency, Vote
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from branchwise.core.events import Expanded, Judged
-from branchwise.core.simulated_trees import EnumeratedTree, ScoredTree
-from branchwise.core.simulation import Judge, Simulation, StepTree
-from branchwise.core.simulation import Path as Choices
+from branchwise.core.simulated.steps import Judge, Simulation, StepTree
+from branchwise.core.simulated.steps import Path as Choices
+from branchwise.core.simulated.trees import EnumeratedTree, ScoredTree
 from branchwise.core.types import Verdict
 from branchwise.search import BaseStrategy, BestOfN
 

@@ -9,7 +9,7 @@ from statistics import fmean, pvariance
 import pytest
 
 from branchwise.core.errors import UsageError, VerifierError
-from branchwise.core.simulated_critics import SimulatedCritic, fences
+from branchwise.core.simulated.critics import SimulatedCritic, fences
 from branchwise.core.testing import ScriptedModel
 from branchwise.core.types import ModelRequest, NodeId
 from branchwise.verifiers import GroupScores, Listwise

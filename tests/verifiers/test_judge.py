@@ -10,7 +10,7 @@ from math import log
 import pytest
 
 from branchwise.core.errors import UsageError, VerifierError
-from branchwise.core.simulated_critics import SimulatedCritic, fences
+from branchwise.core.simulated.critics import SimulatedCritic, fences
 from branchwise.core.testing import ScriptedModel
 from branchwise.core.types import ModelRequest, ModelResponse, Task, TokenLogprob, Usage
 from branchwise.verifiers import Judge, Vote

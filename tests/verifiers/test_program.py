@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from branchwise.core.errors import UsageError
-from branchwise.core.simulated_critics import fences
+from branchwise.core.simulated.critics import fences
 from branchwise.core.testing import ScriptedModel
 from branchwise.core.types import ExecResult, ModelRequest, Python
 from branchwise.verifiers import Cached, ProgramAgreement

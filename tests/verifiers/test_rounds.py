@@ -7,7 +7,7 @@ import random
 import pytest
 
 from branchwise.core.errors import UsageError, VerifierError
-from branchwise.core.simulated_critics import SimulatedCritic, fences
+from branchwise.core.simulated.critics import SimulatedCritic, fences
 from branchwise.core.testing import ScriptedModel
 from branchwise.core.types import ROOT, ModelRequest, Node, NodeId, Step, Task
 from branchwise.verifiers import Complete, Judge, extra_rounds, known_candidate, known_outcomes, rounds_slope

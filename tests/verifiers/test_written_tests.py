@@ -9,7 +9,7 @@ import random
 import pytest
 
 from branchwise.core.errors import UsageError, VerifierError
-from branchwise.core.simulated_critics import fences
+from branchwise.core.simulated.critics import fences
 from branchwise.core.testing import ScriptedModel
 from branchwise.core.types import ModelRequest, NodeId, Task
 from branchwise.verifiers import Case, WrittenTests

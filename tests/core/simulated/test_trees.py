@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from branchwise.core.simulated_trees import EnumeratedTree, ScoredTree
-from branchwise.core.simulation import Simulation
+from branchwise.core.simulated.steps import Simulation
+from branchwise.core.simulated.trees import EnumeratedTree, ScoredTree
 from branchwise.core.types import ROOT
 from branchwise.search import Beam, BestOfN
 

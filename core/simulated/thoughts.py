@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from .events import Expand
-from .simulation import Path, Simulation, StepTree
-from .tree import TreeView
-from .turns import begun
-from .types import ROOT, Node, NodeId, Step, Usage, Verdict
+from ..events import Expand
+from ..tree import TreeView
+from ..turns import begun
+from ..types import ROOT, Node, NodeId, Step, Usage, Verdict
+from .steps import Path, Simulation, StepTree
 
 
 @dataclass(frozen=True)

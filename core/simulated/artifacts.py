@@ -6,10 +6,10 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .events import Expand
-from .simulated_answers import RIGHT, Draw
-from .tree import TreeView
-from .types import ROOT, Node, NodeId, Verdict
+from ..events import Expand
+from ..tree import TreeView
+from ..types import ROOT, Node, NodeId, Verdict
+from .answers import RIGHT, Draw
 
 Rng = random.Random
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from branchwise.core.refinement import Refinement, Refining
+from branchwise.core.simulated.refinement import Refinement, Refining
 from branchwise.search import BestFirst, BestOfN
 
 

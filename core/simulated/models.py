@@ -9,10 +9,10 @@ from math import exp, log, sqrt
 from statistics import NormalDist
 from typing import Literal
 
-from .errors import UsageError
-from .simulation import uniform
-from .testing import ScriptedModel
-from .types import ModelRequest, ModelResponse, TokenLogprob, Usage
+from ..errors import UsageError
+from ..testing import ScriptedModel
+from ..types import ModelRequest, ModelResponse, TokenLogprob, Usage
+from .steps import uniform
 
 Rng = random.Random
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from .simulation import uniform
-from .testing import ScriptedModel
-from .types import ModelRequest
+from ..testing import ScriptedModel
+from ..types import ModelRequest
+from .steps import uniform
 
 Rng = random.Random
 

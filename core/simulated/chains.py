@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from .events import Expand
-from .simulation import Path, Simulation, StepTree
-from .tree import TreeView
-from .types import Node, NodeId, Step, Usage, Verdict
+from ..events import Expand
+from ..tree import TreeView
+from ..types import Node, NodeId, Step, Usage, Verdict
+from .steps import Path, Simulation, StepTree
 
 UNIT = 0.1
 """A judge's value is 1/2 for quality 0, and so much more for each unit of quality: what lies beyond 0 and 1 is rare."""

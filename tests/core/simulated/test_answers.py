@@ -13,7 +13,7 @@ import pytest
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Cancel, Expand, Work
-from branchwise.core.simulated_answers import (
+from branchwise.core.simulated.answers import (
     RIGHT,
     AnswerPool,
     DifficultyMix,
@@ -21,8 +21,8 @@ from branchwise.core.simulated_answers import (
     PathGroup,
     TemperatureWindow,
 )
-from branchwise.core.simulated_judges import NoisyJudge
-from branchwise.core.simulated_time import TimedSearch
+from branchwise.core.simulated.judges import NoisyJudge
+from branchwise.core.simulated.time import TimedSearch
 from branchwise.core.tree import Tree, TreeView
 from branchwise.core.types import ROOT, Node, NodeId, WorkId
 from branchwise.search import BestOfN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .events import (
+from ..events import (
     Cancel,
     Cancelled,
     Event,
@@ -16,11 +16,11 @@ from .events import (
     Score,
     WorkStarted,
 )
-from .protocols import Appraisal, Appraiser, Selector, Strategy
-from .simulated_answers import AnswerWorld, Draw, Rng
-from .simulated_judges import AnswerJudge
-from .tree import Tree
-from .types import ROOT, Node, NodeId, Step, Usage, WorkId
+from ..protocols import Appraisal, Appraiser, Selector, Strategy
+from ..tree import Tree
+from ..types import ROOT, Node, NodeId, Step, Usage, WorkId
+from .answers import AnswerWorld, Draw, Rng
+from .judges import AnswerJudge
 
 
 @dataclass

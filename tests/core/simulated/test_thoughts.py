@@ -7,7 +7,7 @@ import math
 import pytest
 
 from branchwise.core.events import Expand, Expanded
-from branchwise.core.simulated_thoughts import ThoughtStream
+from branchwise.core.simulated.thoughts import ThoughtStream
 from branchwise.core.tree import Tree
 from branchwise.core.turns import text_of
 from branchwise.core.types import ROOT, NodeId, WorkId

@@ -1,6 +1,6 @@
 """Simulated problems that one asks for an answer: pools of answers with exact log-probabilities, lengths, temperatures.
 
-A world says what one sampled trajectory comes to (`Draw`); `core.simulated_time.TimedSearch` takes a strategy through it.
+A world says what one sampled trajectory comes to (`Draw`); `core.simulated.time.TimedSearch` takes a strategy through it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from itertools import accumulate
 from math import log
 from typing import Protocol
 
-from .errors import UsageError
-from .events import Expand
-from .tree import TreeView
+from ..errors import UsageError
+from ..events import Expand
+from ..tree import TreeView
 
 Rng = random.Random
 

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .budget import Bill, Ledger
-from .events import (
+from ..budget import Bill, Ledger
+from ..events import (
     Cancel,
     Cancelled,
     Denied,
@@ -24,9 +24,9 @@ from .events import (
     Work,
     WorkStarted,
 )
-from .protocols import Strategy
-from .tree import Tree, TreeView
-from .types import ROOT, Node, NodeId, Step, Usage, Verdict, WorkId
+from ..protocols import Strategy
+from ..tree import Tree, TreeView
+from ..types import ROOT, Node, NodeId, Step, Usage, Verdict, WorkId
 
 Path = tuple[int, ...]
 """The choices that led from the root to a node."""

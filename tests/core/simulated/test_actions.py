@@ -7,9 +7,9 @@ from statistics import fmean, pstdev
 import pytest
 
 from branchwise.core.events import Expand
-from branchwise.core.simulated_chains import RefineChain
-from branchwise.core.simulated_concepts import ConceptTree, Lookup
-from branchwise.core.simulated_tools import ToolWorld, tool_judge
+from branchwise.core.simulated.chains import RefineChain
+from branchwise.core.simulated.concepts import ConceptTree, Lookup
+from branchwise.core.simulated.tools import ToolWorld, tool_judge
 from branchwise.core.tree import Tree
 from branchwise.core.types import ROOT, Framing, Node, NodeId, Recall, Step, WorkId
 

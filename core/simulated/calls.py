@@ -6,10 +6,10 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .errors import UsageError
-from .simulation import uniform
-from .testing import ScriptedModel
-from .types import ModelRequest, ModelResponse, Observation, Step, ToolCall, Usage
+from ..errors import UsageError
+from ..testing import ScriptedModel
+from ..types import ModelRequest, ModelResponse, Observation, Step, ToolCall, Usage
+from .steps import uniform
 
 Rng = random.Random
 

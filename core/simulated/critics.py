@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import log
 
-from .simulation import uniform
-from .types import JSON, ModelRequest, ModelResponse, TokenLogprob, Usage
+from ..types import JSON, ModelRequest, ModelResponse, TokenLogprob, Usage
+from .steps import uniform
 
 Rng = random.Random
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from .events import Expand
-from .simulation import Path, StepTree, uniform
-from .tree import TreeView
-from .types import Node, NodeId, Recall, Step, Usage
+from ..events import Expand
+from ..tree import TreeView
+from ..types import Node, NodeId, Recall, Step, Usage
+from .steps import Path, StepTree, uniform
 
 Lookup = Callable[[str, Recall, Literal["task", "step"]], list[str]]
 """Returns the texts that a memory has for a context."""

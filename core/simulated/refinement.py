@@ -11,10 +11,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .events import Event, Expand, Expanded, Failed, Judged, Prune, Pruned, Score, WorkStarted
-from .protocols import Strategy
-from .tree import Tree
-from .types import ROOT, Node, NodeId, Step, Usage, Verdict
+from ..events import Event, Expand, Expanded, Failed, Judged, Prune, Pruned, Score, WorkStarted
+from ..protocols import Strategy
+from ..tree import Tree
+from ..types import ROOT, Node, NodeId, Step, Usage, Verdict
 
 Rng = random.Random
 

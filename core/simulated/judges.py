@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from .simulated_answers import AnswerWorld, Rng
-from .simulation import uniform
-from .types import Node, Verdict
+from ..types import Node, Verdict
+from .answers import AnswerWorld, Rng
+from .steps import uniform
 
 AnswerJudge = Callable[[Node, Rng], tuple[Verdict, ...]]
 """Judges a node; `rng` decides what is drawn anew with every call."""

@@ -7,10 +7,10 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .events import Expand
-from .simulation import Path, StepTree, uniform
-from .tree import TreeView
-from .types import Node, NodeId, Step, Usage
+from ..events import Expand
+from ..tree import TreeView
+from ..types import Node, NodeId, Step, Usage
+from .steps import Path, StepTree, uniform
 
 
 @dataclass(frozen=True)

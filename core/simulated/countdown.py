@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from .errors import UsageError
-from .testing import ScriptedModel
-from .types import JSON, ModelRequest
+from ..errors import UsageError
+from ..testing import ScriptedModel
+from ..types import JSON, ModelRequest
 
 Rng = random.Random
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from .events import Expand
-from .simulation import Path, StepTree, uniform
-from .tree import Tree, TreeView
-from .types import Node, NodeId, Step, Usage
+from ..events import Expand
+from ..tree import Tree, TreeView
+from ..types import Node, NodeId, Step, Usage
+from .steps import Path, StepTree, uniform
 
 
 @dataclass(frozen=True)

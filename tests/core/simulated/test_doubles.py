@@ -13,12 +13,12 @@ import pytest
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Expand, Framing
 from branchwise.core.protocols import Meter
-from branchwise.core.simulated_artifacts import Constraints, PeerTrap
-from branchwise.core.simulated_calls import END, CallGraph, TimedCall, ToolChain
-from branchwise.core.simulated_corpus import Corpus
-from branchwise.core.simulated_countdown import Countdown, fork_and_join
-from branchwise.core.simulated_models import ConceptTasks, TwoModelSteps, entropy_of
-from branchwise.core.simulated_streams import CalibrationStream
+from branchwise.core.simulated.artifacts import Constraints, PeerTrap
+from branchwise.core.simulated.calls import END, CallGraph, TimedCall, ToolChain
+from branchwise.core.simulated.corpus import Corpus
+from branchwise.core.simulated.countdown import Countdown, fork_and_join
+from branchwise.core.simulated.models import ConceptTasks, TwoModelSteps, entropy_of
+from branchwise.core.simulated.streams import CalibrationStream
 from branchwise.core.testing import ScriptedModel
 from branchwise.core.tree import Tree
 from branchwise.core.types import ROOT, Message, ModelRequest, ModelResponse, Node, NodeId, Sampling, Step, WorkId

@@ -222,7 +222,7 @@ def test_twice_ctrl_c_kills(shell: Shell, repository: Path) -> None:
         (["run", "agents.py:talker", "t", "--search", "magic"], "no strategy is called 'magic'; there are: none,"),
         (
             ["run", "agents.py:talker", "t", "--search", "best-of-n:m=3"],
-            "has no option 'm=3'; it takes n=..., depth=...",
+            "has no option 'm=3'; it takes depth=..., repeats=..., n=...",
         ),
         (["run", "agents.py:talker", "t", "--search", "best-of-n:n=0"], "n=0 is out of range"),
         (["run", "agents.py:coder", "t", "--files", "nowhere"], "is no folder"),

@@ -276,10 +276,12 @@ asyncio.run(main())
 
 @pytest.mark.docker
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide a folder from the engine")
-def test_engine_that_does_not_see_our_folders() -> None:
-    """With a /tmp that is not the engine's (a forwarded socket, a container around this process) there is none, and it works."""
-    hidden = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /tmp && exec "$0" -c "$1"', sys.executable, UNSEEN]
-    told = subprocess.run(hidden, capture_output=True, text=True, check=False)
+def test_engine_that_does_not_see_our_folders(tmp_path: Path) -> None:
+    """With folders that are not the engine's (a forwarded socket, a container around this process) there is none, and it works."""
+    over = 'mount -t tmpfs none "$TMPDIR" && exec "$0" -c "$1"'
+    hidden = ["unshare", "-m", "sh", "-c", over, sys.executable, UNSEEN]
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    told = subprocess.run(hidden, capture_output=True, text=True, check=False, env=env)
     assert told.stdout == "False up\n", told.stderr
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, cast
 
 from .errors import UsageError
 
@@ -85,7 +85,7 @@ class Approval:
             case {"approved": bool(approved)}:
                 edited = answer.get("arguments")
                 if edited is None or isinstance(edited, Mapping):
-                    return cls(approved, str(answer.get("reason", "")), edited)
+                    return cls(approved, str(answer.get("reason", "")), cast("Mapping[str, Any] | None", edited))
             case _:
                 pass
         raise UsageError(

@@ -34,6 +34,9 @@ PARTS_SHARE = 0.6
 """Part of the budget that the parts of a plan may spend together; the rest is for putting the whole together."""
 
 
+_WHOLE = Plan().to_json()
+
+
 class Interrupted(Exception):
     """The run was stopped; LangGraph goes on with the same node when it is resumed."""
 
@@ -92,7 +95,7 @@ class Solving:
 
     def next_task(self, state: SolveState) -> Task:
         """Return the task as the next attempt is to see it."""
-        whole = Plan.from_json(state["plan"]).whole(self.task, state.get("found", []))
+        whole = Plan.from_json(state.get("plan", _WHOLE)).whole(self.task, state.get("found", []))
         tries = state.get("tries", [])
         if not tries:
             return whole
@@ -117,7 +120,7 @@ async def _plan(state: SolveState, runtime: Runtime[Solving]) -> dict[str, Any]:
 
 
 async def _search(state: SolveState, runtime: Runtime[Solving]) -> dict[str, Any]:
-    solving, plan = runtime.context, Plan.from_json(state["plan"])
+    solving, plan = runtime.context, Plan.from_json(state.get("plan", _WHOLE))
     tries, found, origin = state.get("tries", []), list(state.get("found", [])), state.get("origin")
     for row in tries:  # what earlier attempts came to, where another process made them
         await solving.search(str(row["name"]), solving.task, None)
@@ -173,6 +176,10 @@ def _end(state: SolveState) -> dict[str, Any]:
     return {"outcome": state.get("outcome", "abstain")}
 
 
+def _where_next(state: SolveState) -> str:
+    return state.get("outcome", "abstain")
+
+
 def best(tries: list[dict[str, JSON]]) -> dict[str, JSON]:
     """Return the row of the best attempt: accepted first, then by value, then the earlier one."""
 
@@ -206,7 +213,7 @@ def solve_graph() -> StateGraph[SolveState, Solving, SolveState, SolveState]:
     graph.add_edge(START, "plan")
     graph.add_edge("plan", "search")
     graph.add_edge("search", "verify")
-    graph.add_conditional_edges("verify", lambda state: state["outcome"], ["refine", "finish", "abstain"])
+    graph.add_conditional_edges("verify", _where_next, ["refine", "finish", "abstain"])
     graph.add_edge("refine", "search")
     graph.add_edge("finish", END)
     graph.add_edge("abstain", END)

@@ -14,6 +14,7 @@ PURE = {"core", "memory", "search"}
 """Folders of tests that use no engine, so that they can run beside all others."""
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests with real engines in one process: they count containers, processes and files of this machine."""
     for item in items:

@@ -42,7 +42,7 @@ demo: setup model-$(DEMO_MODEL) ## repair small repositories with a local model:
 
 .PHONY: test
 test: setup model-$(TEST_MODEL) ## run all tests, on a real Docker engine and a real small model (ARGS=... for pytest)
-	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),-n 2 --dist loadgroup)
+	@$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),scripts/test.sh)
 
 .PHONY: check
 check: $(INSTALLED) ## look for faults without running: lint, format, types, layers

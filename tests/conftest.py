@@ -10,18 +10,6 @@ import pytest
 from branchwise.core.protocols import Sandboxes
 from branchwise.sandboxes import Docker
 
-PURE = {"core", "memory", "search"}
-"""Folders of tests that use no engine, so that they can run beside all others."""
-
-
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests with real engines in one process: they count containers, processes and files of this machine."""
-    for item in items:
-        if item.path.relative_to(Path(__file__).parent).parts[0] not in PURE:
-            item.add_marker(pytest.mark.xdist_group("engines"))
-
-
 @pytest.fixture
 async def sandboxes(tmp_path: Path) -> AsyncIterator[Sandboxes]:
     """A supply of Docker sandboxes whose snapshots live in the test's own folder."""

@@ -10,6 +10,7 @@ import pytest
 from branchwise.core.protocols import Sandboxes
 from branchwise.sandboxes import Docker
 
+
 @pytest.fixture
 async def sandboxes(tmp_path: Path) -> AsyncIterator[Sandboxes]:
     """A supply of Docker sandboxes whose snapshots live in the test's own folder."""

@@ -78,6 +78,9 @@ def remove_object(engine: DockerEngine, thing: EngineObject) -> None:
                 )
             engine.remove(thing.id)
         elif thing.kind == "image":
+            # The engine refuses only the last name of an image; a run in progress needs ours.
+            if engine.api.containers(all=True, filters={"ancestor": thing.name}):
+                raise SandboxError(f"the image {thing.name!r} is in use: a container was made from it")
             # By name: what else the user calls it stays.
             engine.api.remove_image(thing.name, force=False, noprune=False)
         elif thing.kind == "network":

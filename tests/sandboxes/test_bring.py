@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import secrets
 import subprocess
 import tarfile
 import textwrap
@@ -150,6 +151,7 @@ async def test_folder_with_a_dockerfile(
         {
             "Dockerfile": f"FROM {base}\nCOPY motto /etc/motto\nENV COLOUR=green\nRUN echo built > /etc/built\n",
             "motto": "search\n",
+            "never-built": secrets.token_hex(),
         },
     )
     spec = SMALL.model_copy(update={"build": folder})
@@ -160,10 +162,10 @@ async def test_folder_with_a_dockerfile(
     assert "Step 4/" in caplog.text
     caplog.clear()
     begun = time.monotonic()
-    ensure_built(engine, Recipe(folder, folder / "Dockerfile"), "test-bring")
+    name = ensure_built(engine, Recipe(folder, folder / "Dockerfile"), "test-bring")
     assert time.monotonic() - begun < 2
     assert "Step" not in caplog.text
-    labels = engine.image(next(iter(names(engine))))["Config"]["Labels"]
+    labels = engine.image(name)["Config"]["Labels"]
     assert labels[LABEL] == "image"
     assert labels[STEP_LABEL] == ""
 
@@ -259,7 +261,8 @@ async def test_devcontainer_becomes_a_sandbox(base: str, tmp_path: Path) -> None
 async def test_set_up_runs_once(engine: DockerEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Commands run as root over the image, find their files, and are not run again until they or the files change."""
     caplog.set_level(logging.INFO)
-    folder = write(tmp_path / "files", {"deep/list": "a\n"})
+    before = names(engine)
+    folder = write(tmp_path / "files", {"deep/list": "a\n", "never-set-up": secrets.token_hex()})
     single = write(tmp_path, {"tool.sh": "echo tool\n"}) / "tool.sh"
     spec = SMALL.model_copy(
         update={
@@ -276,7 +279,7 @@ async def test_set_up_runs_once(engine: DockerEngine, tmp_path: Path, caplog: py
         == "a\ntool\n0\nred\ndrwxrwxrwt\n"
     )
     made = names(engine)
-    kept = engine.image(next(name for name in made if name.startswith(SET_UP)))["Config"]
+    kept = engine.image(*(made - before))["Config"]
     assert not [line for line in kept["Env"] if line.startswith("COLOUR")]
     assert kept["Entrypoint"] == ["python3"]
     assert kept["Labels"][LABEL] == "image"

@@ -3,6 +3,7 @@
 from .a_star import AStar
 from .ab_mcts import ABMCTS
 from .adaptive import AdaptiveSampling, EarlyPruning, by_rank, restart_outcomes
+from .bandit import UCB
 from .bayes_risk import MinimumBayesRisk
 from .beam import DVTS, Beam, StepBestOfN, TotBFS
 from .best_first import BestFirst
@@ -105,6 +106,7 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "TotDFS",
     "Trial",
     "Turns",
+    "UCB",
     "UCT",
     "Vote",
     "allocate",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -18,6 +19,7 @@ from ..verifiers.combining import check_together
 from .acting import Approve
 from .planner import Planner
 from .spawning import Spawn
+from .team import Team
 
 T = TypeVar("T")
 
@@ -43,6 +45,7 @@ class Agent:
         memory: what was learnt in earlier runs, for strategies that look things up there.
         sandbox: where its tools work; needed by tools that use `ctx.sandbox` and by verifiers that run code.
         spawn: lets the model start searches of its own and join them.
+        team: several searches and calls that make one answer, instead of one search.
         plan: a planner that may divide the task before the search; the parts are searches of their own.
         final: verifiers that judge the choice at the end. They had better not be those that guide the search.
         rounds: how often to search again, with what was said, where the choice was not accepted.
@@ -69,6 +72,7 @@ class Agent:
     memory: Memory | None = None
     sandbox: SandboxSpec | None = None
     spawn: Spawn | None = None
+    team: Team | None = None
     plan: Planner | None = None
     final: Sequence[Verifier] = ()
     rounds: int = 0
@@ -94,9 +98,7 @@ class Agent:
             raise UsageError(
                 f"context={self.context!r}; allowed are 'none', 'list', 'files' or patterns of files, such as ['*.py']"
             )
-        for verifier in (*self.verifiers, *self.final):
-            if not hasattr(verifier, "judge"):
-                raise UsageError(f"{verifier!r} is no verifier; decorate the function with @branchwise.verifier")
+        self._check_kinds()
         check_together(f"agent {self.name!r}", self.verifiers)
         if flatten(self.tools) and self.form == "text":
             raise UsageError(f"agent {self.name!r} has tools and form='text', in which none can be called; take 'auto'")
@@ -109,6 +111,13 @@ class Agent:
                 f"search={self.search!r} asks for {asked} variants of the task, and agent {self.name!r} has "
                 f"{len(self.variants)}; give it more: Agent(variants=[...])"
             )
+
+    def _check_kinds(self) -> None:
+        for verifier in (*self.verifiers, *self.final):
+            if not hasattr(verifier, "judge"):
+                raise UsageError(f"{verifier!r} is no verifier; decorate the function with @branchwise.verifier")
+        if self.team is not None and not isinstance(self.team, Team):
+            raise UsageError(f"team={self.team!r} is no team; take one of branchwise.teams")
 
     @property
     def toolbox(self) -> tuple[Tool, ...]:
@@ -193,7 +202,7 @@ class Agent:
 
 
 class Runner(Protocol):
-    """What runs agents. `branchwise.graphs` provides it: agents stand below the machines that run them."""
+    """What runs agents; `branchwise.graphs` provides it."""
 
     async def run(
         self, agent: Agent, task: Task, budget: Budget, *, seed: int | None, search: Strategy | None
@@ -222,11 +231,14 @@ _installed: list[Runner] = []
 
 
 def install_runner(runner: Runner) -> None:
-    """Set what runs agents; called once, when `branchwise` is imported."""
+    """Set what runs agents from now on, in place of `branchwise.graphs.LocalRunner()`."""
     _installed[:] = [runner]
 
 
 def _runner() -> Runner:
+    if not _installed:
+        # Agents stand below the machines that run them, and describing one should not load those.
+        install_runner(import_module("..graphs", __package__).LocalRunner())
     return _installed[0]
 
 

@@ -148,7 +148,7 @@ class _Starter:
             agent = dataclasses.replace(agent, spawn=None)
         origin = task.origin if agent.sandbox is not None else None
         running = ctx.children.start(task.name, agent, given, origin=origin, budget=budget)
-        return Child(task.name, given, judged=bool(agent.verifiers), running=running)
+        return Child(task.name, given, judged=bool(agent.verifiers or agent.final), running=running)
 
 
 def asked(path: Sequence[Node]) -> list[_Asked]:

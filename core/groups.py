@@ -133,7 +133,9 @@ class Group:
         name = f"{self._ctx.call}.{self._ctx.spawned}"
         origin = self._origin if getattr(agent, "sandbox", None) is not None else None
         running = self._place.start(name, agent, given, origin=origin, budget=budget or self._budget)
-        child = Child(name, given, judged=bool(getattr(agent, "verifiers", ())), running=running)
+        child = Child(
+            name, given, judged=bool(getattr(agent, "verifiers", ()) or getattr(agent, "final", ())), running=running
+        )
         self._children.append(child)
         return child
 

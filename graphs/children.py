@@ -39,8 +39,8 @@ class ScopeChildren:
 
     @property
     def depth(self) -> int:
-        """How many searches the parent is within."""
-        return self.scope.path.count("/") + bool(self.scope.path)
+        """How many searches that started others the parent is within."""
+        return self.scope.level
 
     def share(self, part: float) -> Budget:
         """Return a part of what is left of every limit; the deadline stays."""
@@ -58,7 +58,7 @@ class ScopeChildren:
             if len(self._running) >= MOST_CHILDREN:
                 raise UsageError(f"a search may start {MOST_CHILDREN} searches within it at most")
             check(agent, agent.strategy, task)
-            scope = self.scope.within(name, budget)
+            scope = self.scope.within(name, budget, deeper=True)
             self.report(Spawned(name, agent.name, task.prompt))
             self._running[name] = asyncio.create_task(
                 self._run(scope, name, agent, task, origin), name=f"search {name}"
@@ -67,7 +67,7 @@ class ScopeChildren:
 
     async def _run(self, scope: Scope, name: str, agent: Agent, task: Task, origin: str | None) -> Result:
         try:
-            result = await scope.search(agent, task, origin=origin, once=True)
+            result = await scope.work(agent, task, strategy=agent.strategy, origin=origin, once=True)
         except asyncio.CancelledError:
             self.report(Joined(name, "cancelled"))
             raise

@@ -43,6 +43,8 @@ class RunRecord:
     """`repr` of the strategy: a run is resumed with the strategy that it was begun with."""
     selector: str = field(default="None", kw_only=True)
     """`repr` of the agent's selector, likewise."""
+    team: str = field(default="None", kw_only=True)
+    """`repr` of the agent's team, likewise."""
     added: list[str] = field(default_factory=list[str], kw_only=True)
     """The verifiers that the command line gave the agent beside its own, as they were written there."""
     model: str

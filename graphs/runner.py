@@ -206,6 +206,7 @@ class LocalRunner:
             seed=seed,
             strategy=repr(strategy.fresh(seed)),
             selector=repr(agent.select),
+            team=repr(agent.team),
             model=agent.model if isinstance(agent.model, str) else agent.model.name,
             source=source,
             added=[*added],
@@ -228,11 +229,12 @@ class LocalRunner:
         run = self.store.open(run_id)
         record = run.load()
         strategy = search if search is not None else agent.strategy
-        began = (record.agent, record.strategy, record.selector)
-        if began != (agent.name, repr(strategy.fresh(record.seed)), repr(agent.select)):
+        began = (record.agent, record.strategy, record.selector, record.team)
+        if began != (agent.name, repr(strategy.fresh(record.seed)), repr(agent.select), repr(agent.team)):
             raise JournalVersionMismatch(
-                f"run {record.run_id} was begun by agent {record.agent!r} with {record.strategy}, select={record.selector}; "
-                f"this is {agent.name!r} with {strategy!r}, select={agent.select!r}: resume it with the same definition"
+                f"run {record.run_id} was begun by agent {record.agent!r} with {record.strategy}, select={record.selector}, "
+                f"team={record.team}; this is {agent.name!r} with {strategy!r}, select={agent.select!r}, team={agent.team!r}: "
+                "resume it with the same definition"
             )
         if budget is not None:
             record.budget = budget.model_dump(mode="json", exclude_defaults=True)
@@ -274,7 +276,7 @@ class LocalRunner:
             if started is not None:
                 started(Running(resources, ledger))
             try:
-                result = await _worked(scope, agent, task, strategy, record.root_ref)
+                result = await scope.work(agent, task, strategy=strategy, origin=record.root_ref)
             except (OSError, sqlite3.Error) as error:
                 raise JournalError(f"run {record.run_id} cannot write its journal: {error}") from error
             record.status = result.stop_reason
@@ -306,15 +308,6 @@ def _take_answers(run: Run, record: RunRecord, answers: Mapping[str, JSON]) -> N
     with _locked(run), CallLog(run.calls_path) as log:
         for question, answer in answers.items():
             log.give_answer(question, answer)
-
-
-async def _worked(scope: Scope, agent: Agent, task: Task, strategy: Strategy, origin: str | None) -> Result:
-    """Run what the agent is: one search, or the graph of its stages around several."""
-    if not agent.staged:
-        return await scope.search(agent, task, strategy=strategy, origin=origin)
-    from .solve import Solving, solve
-
-    return await solve(Solving(scope, agent, task, strategy, origin))
 
 
 async def _keep_origin(sandboxes: Sandboxes, source: Path, record: RunRecord) -> None:

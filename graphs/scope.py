@@ -43,6 +43,7 @@ class Scope:
         seed: what chance depends on here.
         path: names from the run's own search, left out, to this one, joined by "/".
         lost: what calls that a kill cut off are charged with.
+        level: how many searches that something in a search started it is within.
     """
 
     resources: Resources
@@ -50,6 +51,7 @@ class Scope:
     seed: int
     path: str = ""
     lost: Usage = NO_USAGE
+    level: int = 0
     _names: set[str] = field(default_factory=set[str], init=False, repr=False)
 
     @property
@@ -58,12 +60,13 @@ class Scope:
         run_id = self.resources.record.run_id
         return f"{run_id}/{self.path}" if self.path else run_id
 
-    def within(self, name: str, budget: Budget | None = None) -> Scope:
+    def within(self, name: str, budget: Budget | None = None, *, deeper: bool = False) -> Scope:
         """Return the scope of a search within this one. The same name is the same search again, after a kill.
 
         Args:
             name: unique among those within this scope.
             budget: what it may spend of this scope's budget; all of it unless given. Its seconds count anew in every process.
+            deeper: whether something in this scope's search starts it, not a graph around the searches.
 
         Raises:
             UsageError: the name was taken, or has a "/" in it.
@@ -75,7 +78,7 @@ class Scope:
         self._names.add(name)
         path = f"{self.path}/{name}" if self.path else name
         ledger = self.ledger.child(budget or UNLIMITED, spent=self.resources.spent(path))
-        return Scope(self.resources, ledger, derive_seed(self.seed, name), path)
+        return Scope(self.resources, ledger, derive_seed(self.seed, name), path, level=self.level + deeper)
 
     async def model(self, named: str | Model, calls: int | None = None) -> Accounted:
         """Return a model whose calls are paid from this scope's ledger.
@@ -96,6 +99,26 @@ class Scope:
             path=self.path,
             observer=resources.observer,
         )
+
+    async def work(
+        self, agent: Agent, task: Task, *, strategy: Strategy, origin: str | None = None, once: bool = False
+    ) -> Result:
+        """Do what the agent is: one search, a team, or the graph of its stages around either.
+
+        Args:
+            agent: the agent.
+            task: what is to be done.
+            strategy: of its searches.
+            origin: state of the sandbox to begin with.
+            once: for one search, see `search`.
+        """
+        if not agent.staged and agent.team is None:
+            return await self.search(agent, task, strategy=strategy, origin=origin, once=once)
+        from .solve import Solve  # LangGraph takes its time to load
+        from .stage import Stage, run_team
+
+        team = Solve() if agent.staged or agent.team is None else agent.team
+        return await run_team(team, Stage(self, agent, task, strategy, origin))
 
     async def search(
         self,

@@ -12,37 +12,27 @@ came to, so only what had not finished is done again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
-from ..agents.agent import Agent
 from ..agents.planner import Plan, retry
 from ..core.errors import BudgetExceeded, ModelError
-from ..core.protocols import Strategy
-from ..core.types import JSON, Budget, Result, Task
+from ..core.types import JSON, Result, Task
 from ..models.retry import Retrying
-from .judging import judge
+from .stage import Stage, state_after
 
 if TYPE_CHECKING:
-    from .scope import Scope
+    from ..agents.agent import Agent
 
 PARTS_SHARE = 0.6
 """Part of the budget that the parts of a plan may spend together; the rest is for putting the whole together."""
 
 
 _WHOLE = Plan().to_json()
-
-
-class Interrupted(Exception):
-    """The run was stopped; LangGraph goes on with the same node when it is resumed."""
-
-    def __init__(self, result: Result) -> None:
-        super().__init__("interrupted")
-        self.result = result
 
 
 class SolveState(TypedDict, total=False):
@@ -59,90 +49,56 @@ class SolveState(TypedDict, total=False):
     outcome: Literal["refine", "finish", "abstain"]
 
 
-@dataclass
-class Solving:
-    """What the nodes work with.
-
-    Args:
-        scope: of the run.
-        agent: its planner, its verifiers for the end, and how often it tries again.
-        task: the task.
-        strategy: of the searches.
-        origin: state that the first search begins with.
-    """
-
-    scope: Scope
-    agent: Agent
-    task: Task
-    strategy: Strategy
-    origin: str | None
-    results: dict[str, Result] = field(default_factory=dict[str, Result])
-    """Of the searches that this process has seen end, by name."""
-
-    async def search(self, name: str, task: Task, origin: str | None, budget: Budget | None = None) -> Result:
-        """Run the search of a name, or return what it came to.
-
-        Raises:
-            Interrupted: the run was stopped meanwhile.
-        """
-        if name not in self.results:
-            scope = self.scope.within(name, budget)
-            result = await scope.search(self.agent, task, strategy=self.strategy, origin=origin, once=True)
-            if result.stop_reason in {"interrupted", "waiting"}:
-                raise Interrupted(result)
-            self.results[name] = result
-        return self.results[name]
-
-    def next_task(self, state: SolveState) -> Task:
-        """Return the task as the next attempt is to see it."""
-        whole = Plan.from_json(state.get("plan", _WHOLE)).whole(self.task, state.get("found", []))
-        tries = state.get("tries", [])
-        if not tries:
-            return whole
-        last = tries[-1]
-        return retry(whole, self.results[str(last["name"])].answer, str(last["feedback"]))
+def _next_task(stage: Stage, state: SolveState) -> Task:
+    """Return the task as the next attempt is to see it."""
+    whole = Plan.from_json(state.get("plan", _WHOLE)).whole(stage.task, state.get("found", []))
+    tries = state.get("tries", [])
+    if not tries:
+        return whole
+    last = tries[-1]
+    return retry(whole, stage.results[str(last["name"])].answer, str(last["feedback"]))
 
 
 # --- the nodes --------------------------------------------------------------------------------------------------------
 
 
-async def _plan(state: SolveState, runtime: Runtime[Solving]) -> dict[str, Any]:  # noqa: ARG001 - LangGraph passes it
-    solving = runtime.context
-    planner, plan = solving.agent.plan, Plan()
+async def _plan(state: SolveState, runtime: Runtime[Stage]) -> dict[str, Any]:  # noqa: ARG001 - LangGraph passes it
+    stage = runtime.context
+    planner, plan = stage.agent.plan, Plan()
     if planner is not None:
-        scope = solving.scope.within("plan")
-        named = planner.model if planner.model is not None else solving.agent.model
+        scope = stage.scope.within("plan")
+        named = planner.model if planner.model is not None else stage.agent.model
         try:
-            plan = await planner.plan(Retrying(await scope.model(named)), solving.task, scope.seed)
+            plan = await planner.plan(Retrying(await scope.model(named)), stage.task, scope.seed)
         except (ModelError, BudgetExceeded):
             plan = Plan()  # a task that nobody planned is done in one piece
-    return {"plan": plan.to_json(), "origin": solving.origin, "found": [], "tries": []}
+    return {"plan": plan.to_json(), "origin": stage.origin, "found": [], "tries": []}
 
 
-async def _search(state: SolveState, runtime: Runtime[Solving]) -> dict[str, Any]:
-    solving, plan = runtime.context, Plan.from_json(state.get("plan", _WHOLE))
+async def _search(state: SolveState, runtime: Runtime[Stage]) -> dict[str, Any]:
+    stage, plan = runtime.context, Plan.from_json(state.get("plan", _WHOLE))
     tries, found, origin = state.get("tries", []), list(state.get("found", [])), state.get("origin")
     for row in tries:  # what earlier attempts came to, where another process made them
-        await solving.search(str(row["name"]), solving.task, None)
+        await stage.search(str(row["name"]))
     if not tries:
         for number, part in enumerate(plan.parts):
-            budget = solving.scope.share(PARTS_SHARE * part.share)
-            result = await solving.search(f"part{number + 1}", plan.part(number, solving.task, found), origin, budget)
+            budget = stage.share(PARTS_SHARE * part.share)
+            task = plan.part(number, stage.task, found)
+            result = await stage.search(f"part{number + 1}", task, origin=origin, budget=budget)
             found.append(result.answer or _changed(result))
-            origin = _state(result, origin)
+            origin = state_after(result, origin)
     name = f"try{len(tries) + 1}"
-    await solving.search(name, solving.next_task({**state, "found": found}), origin)
+    await stage.search(name, _next_task(stage, {**state, "found": found}), origin=origin)
     return {"found": found, "origin": origin, "tries": [*tries, {"name": name}]}
 
 
-async def _verify(state: SolveState, runtime: Runtime[Solving]) -> dict[str, Any]:
-    solving, tries = runtime.context, state.get("tries", [])
+async def _verify(state: SolveState, runtime: Runtime[Stage]) -> dict[str, Any]:
+    stage, tries = runtime.context, state.get("tries", [])
     name = str(tries[-1]["name"])
-    result = await solving.search(name, solving.task, None)
+    result = await stage.search(name)
     row: dict[str, JSON] = {"name": name, "stop_reason": result.stop_reason, "node": result.node}
-    if solving.agent.final and result.node is not None:
-        scope = solving.scope.within(f"verify{len(tries)}")
-        verdicts = await judge(scope, replace(solving.agent, verifiers=solving.agent.final), solving.task, result)
+    if stage.agent.final and result.node is not None:
+        verdicts = await stage.judge(f"verify{len(tries)}", result, stage.agent.final)
         passed = [verdict.passed for verdict in verdicts if verdict.passed is not None]
         row |= {
             "verdicts": [[v.verifier, v.value, v.passed] for v in verdicts],
@@ -154,22 +110,22 @@ async def _verify(state: SolveState, runtime: Runtime[Solving]) -> dict[str, Any
         said = "\n".join(f"[{v.verifier}] {v.feedback}" for v in result.verdicts if v.feedback)
         row |= {"value": result.confidence, "passed": result.accepted, "feedback": said}
     done = [*tries[:-1], row]
-    return {"tries": done, "outcome": _outcome(solving, done, result)}
+    return {"tries": done, "outcome": _outcome(stage, done, result)}
 
 
-def _outcome(solving: Solving, tries: list[dict[str, JSON]], result: Result) -> str:
-    spent = result.stop_reason == "budget" or solving.scope.ledger.share_left == 0.0
-    if not tries[-1]["passed"] and len(tries) <= solving.agent.rounds and not spent:
+def _outcome(stage: Stage, tries: list[dict[str, JSON]], result: Result) -> str:
+    spent = result.stop_reason == "budget" or stage.spent
+    if not tries[-1]["passed"] and len(tries) <= stage.agent.rounds and not spent:
         return "refine"
     return "abstain" if best(tries)["node"] is None else "finish"
 
 
-async def _refine(state: SolveState, runtime: Runtime[Solving]) -> dict[str, Any]:
+async def _refine(state: SolveState, runtime: Runtime[Stage]) -> dict[str, Any]:
     """The next attempt begins with the files of the best so far."""
-    solving = runtime.context
+    stage = runtime.context
     name = str(best(state.get("tries", []))["name"])
-    result = await solving.search(name, solving.task, None)
-    return {"origin": _state(result, solving.origin)}
+    result = await stage.search(name)
+    return {"origin": state_after(result, stage.origin)}
 
 
 def _end(state: SolveState) -> dict[str, Any]:
@@ -189,11 +145,6 @@ def best(tries: list[dict[str, JSON]]) -> dict[str, JSON]:
     return max(tries, key=rank)
 
 
-def _state(result: Result, before: str | None) -> str | None:
-    ref = None if result.node is None else result.tree[result.node].env_ref
-    return before if ref is None else ref
-
-
 def _changed(result: Result) -> str:
     return f"changed {', '.join(sorted(result.files))}" if result.files else "nothing"
 
@@ -201,9 +152,9 @@ def _changed(result: Result) -> str:
 # --- the graph --------------------------------------------------------------------------------------------------------
 
 
-def solve_graph() -> StateGraph[SolveState, Solving, SolveState, SolveState]:
+def solve_graph() -> StateGraph[SolveState, Stage, SolveState, SolveState]:
     """Return the uncompiled graph."""
-    graph = StateGraph(SolveState, context_schema=Solving)
+    graph = StateGraph(SolveState, context_schema=Stage)
     graph.add_node("plan", _plan)
     graph.add_node("search", _search)
     graph.add_node("verify", _verify)
@@ -220,29 +171,36 @@ def solve_graph() -> StateGraph[SolveState, Solving, SolveState, SolveState]:
     return graph
 
 
-async def solve(solving: Solving) -> Result:
-    """Take the graph to its end, from the beginning or from where an earlier process was."""
-    resources = solving.scope.resources
-    graph = solve_graph().compile(checkpointer=resources.saver)
-    config: Any = {"configurable": {"thread_id": f"{solving.scope.thread}#solve"}, "recursion_limit": 10_000}
-    saved = await graph.aget_state(config)
-    begin = None if saved.next else SolveState()
-    try:
-        state = await graph.ainvoke(begin, config=config, context=solving, durability="sync")
-    except Interrupted as stopped:
-        return replace(stopped.result, usage=solving.scope.ledger.spent, run_id=resources.record.run_id)
-    tries: list[dict[str, JSON]] = state["tries"]
-    row = best(tries)
-    result = await solving.search(str(row["name"]), solving.task, None)
-    return replace(
-        result,
-        accepted=bool(row["passed"]),
-        usage=solving.scope.ledger.spent,
-        seconds=solving.scope.ledger.elapsed_seconds,
-        stop_reason="accepted" if row["passed"] else result.stop_reason,
-        run_id=resources.record.run_id,
-        report={"plan": state["plan"], "tries": tries, "flips": flips(tries), "final": independence(solving.agent)},
-    )
+@dataclass(frozen=True)
+class Solve:
+    """The stages around an agent's searches, as its plan, its last verifiers and its rounds say; a `Team`."""
+
+    @property
+    def name(self) -> str:
+        """Name of its thread in the journal."""
+        return "solve"
+
+    def graph(self) -> StateGraph[SolveState, Stage, SolveState, SolveState]:
+        """Return the uncompiled graph."""
+        return solve_graph()
+
+    async def result(self, state: SolveState, stage: Stage) -> Result:
+        """Return the best attempt, as the last word has it."""
+        tries = state.get("tries", [])
+        row = best(tries)
+        result = await stage.search(str(row["name"]))
+        return replace(
+            result,
+            accepted=bool(row["passed"]),
+            stop_reason="accepted" if row["passed"] else result.stop_reason,
+            report={
+                **result.report,
+                "plan": state.get("plan", _WHOLE),
+                "tries": tries,
+                "flips": flips(tries),
+                "final": independence(stage.agent),
+            },
+        )
 
 
 def flips(tries: list[dict[str, JSON]]) -> dict[str, int]:

@@ -1,0 +1,1 @@
+"""Teams: graphs of several searches and calls that make one answer together (`Agent(team=...)`)."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from ..core.errors import ModelOutputInvalid, UsageError
 from ..core.events import Expand
-from ..core.turns import begun, text_of
+from ..core.turns import begun, closes, is_open, text_of
 from ..core.types import ModelRequest, ModelResponse, Node
 from .forms import Form, NativeForm, Turn
 
@@ -29,10 +29,13 @@ class Segment:
     """Whether the turn's own limit is reached with it."""
     lead: str = ""
     """What the step begins with, which the model is made to have said."""
+    closing: str = ""
+    """A tag: the step ends where a block of this name does."""
 
     def requested(self, request: ModelRequest) -> ModelRequest:
         """Return the request for this part of the turn."""
-        sampling = replace(request.sampling, max_tokens=self.max_tokens)
+        stop = (*request.sampling.stop, closes(self.closing)) if self.closing else request.sampling.stop
+        sampling = replace(request.sampling, max_tokens=self.max_tokens, stop=stop)
         return replace(request, sampling=sampling, prefix=self.prefix + self.lead)
 
     def read(self, response: ModelResponse, form: Form) -> Turn:
@@ -48,6 +51,11 @@ class Segment:
                     "character; take longer segments, or turn its thinking off"
                 )
             return Turn(self.lead + response.text, partial=True)
+        if response.finish_reason == "stop" and self.closing:
+            # Servers leave the mark out at which they stopped, and most do not say whether there was one.
+            text = self.lead + response.text.removesuffix(closes(self.closing))
+            if is_open(self.prefix + text, self.closing):
+                return Turn(text + closes(self.closing), partial=True)
         turn = form.read(replace(response, text=self.prefix + self.lead + response.text))
         return replace(turn, text=turn.text.removeprefix(self.prefix))
 
@@ -66,7 +74,7 @@ def segment(work: Expand, path: Sequence[Node], request: ModelRequest, form: For
     """
     so_far = begun(path)
     whole = request.sampling.max_tokens
-    if work.segment_tokens is None and not so_far and not work.lead:
+    if work.segment_tokens is None and not (so_far or work.lead or work.closing):
         return Segment("", whole, last=True)
     if not isinstance(form, NativeForm) or request.tools:
         raise UsageError(
@@ -82,4 +90,4 @@ def segment(work: Expand, path: Sequence[Node], request: ModelRequest, form: For
         raise UsageError(f"segment_tokens={work.segment_tokens}: at least one token must be sampled")
     left = max(1, whole - sum(node.usage.completion_tokens for node in so_far))
     tokens = min(left, work.segment_tokens or left)
-    return Segment(text_of(so_far), tokens, tokens == left, work.lead)
+    return Segment(text_of(so_far), tokens, tokens == left, work.lead, work.closing)

@@ -40,6 +40,9 @@ class Expand:
     goes on with the same turn. None: to the turn's end."""
     lead: str = ""
     """Text that the turn goes on with before the model does, as if it had said it, for example "Final answer:"."""
+    closing: str = ""
+    """A tag, such as "Thread": sampling stops at "</Thread>". Where that tag stands open in the turn so far, the step is "partial" and
+    its text ends with it closed; else the turn is over. Empty: the turn is not watched for one."""
     max_tokens: int | None = None
     """Overrides the agent's limit of sampled tokens for this turn."""
     external: Literal["run", "hold", "release"] = "run"

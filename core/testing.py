@@ -23,6 +23,8 @@ def count_tokens(text: str) -> int:
 def _sampled(reply: ModelResponse, request: ModelRequest) -> ModelResponse:
     """Return the part of a reply that a request gets."""
     text = reply.text.removeprefix(request.prefix)
+    ends = [place for stop in request.sampling.stop if (place := text.find(stop)) >= 0]
+    text = text[: min(ends)] if ends else text
     if count_tokens(text) <= request.sampling.max_tokens:
         return replace(reply, text=text)
     return replace(reply, text=text[: TOKEN_CHARS * request.sampling.max_tokens], finish_reason="length")
@@ -31,8 +33,8 @@ def _sampled(reply: ModelResponse, request: ModelRequest) -> ModelResponse:
 class ScriptedModel:
     """A model whose replies are a function of the request.
 
-    A reply that is longer than the request's `max_tokens` is cut there. One that is to be continued is asked of the script as a
-    whole: what it begins with is left out where that is the request's `prefix`.
+    A reply ends before the first of the request's `stop` texts in it, and where it is longer than `max_tokens` it is cut there. One
+    that is to be continued is asked of the script as a whole: what it begins with is left out where that is the request's `prefix`.
 
     Args:
         script: returns the reply, its text, or an error to raise. Called once per attempt.

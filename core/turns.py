@@ -41,6 +41,16 @@ def text_of(nodes: Sequence[Node]) -> str:
     return "".join(node.step.text for node in nodes if node.step is not None)
 
 
+def closes(tag: str) -> str:
+    """Return what ends a block of text that `<tag>` began."""
+    return f"</{tag}>"
+
+
+def is_open(text: str, tag: str) -> bool:
+    """Whether the last block that `<tag>` began in a text has not ended."""
+    return text.rfind(f"<{tag}>") > text.rfind(closes(tag))
+
+
 def _whole(steps: Sequence[Step]) -> Step:
     """Return a turn's steps as one. Its log-probability is known where that of every piece is."""
     if len(steps) == 1:

@@ -251,7 +251,9 @@ def _check_continuation(body: Mapping[str, JSON]) -> None:
 def _chunks(answer: Answer, body: Mapping[str, JSON]) -> tuple[list[dict[str, JSON]], int]:
     """The answer as the `delta`s of a stream, the last one with the reason of its end; and its number of tokens."""
     limit = body.get("max_tokens") or body.get("max_completion_tokens") or 1 << 30
-    pieces: list[dict[str, JSON]] = [{"delta": {"content": piece}} for piece in _TOKEN.findall(answer.text)]
+    ends = [place for mark in body.get("stop") or () if (place := answer.text.find(mark)) >= 0]
+    text = answer.text[: min(ends)] if ends else answer.text
+    pieces: list[dict[str, JSON]] = [{"delta": {"content": piece}} for piece in _TOKEN.findall(text)]
     for piece, logprob in zip(pieces, answer.logprobs, strict=False):
         top = [{"token": token, "logprob": value} for token, value in logprob.top]
         piece["logprobs"] = {"content": [{"token": logprob.token, "logprob": logprob.logprob, "top_logprobs": top}]}

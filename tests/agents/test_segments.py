@@ -105,3 +105,21 @@ def test_a_turn_can_be_made_to_go_on_with_given_words() -> None:
     assert begun.requested(asked()).prefix == "Wait,"
     with pytest.raises(UsageError, match="or begun for the model, which only turns in plain text can be"):
         segment(Expand(WorkId(1), ROOT, lead="Wait,"), [ROOT_NODE], asked(JsonForm()), JsonForm())
+
+
+def test_a_turn_pauses_where_a_block_ends() -> None:
+    """The mark is asked for as a stop text and put back; where no such block is open the end is the turn's own."""
+    doing = Expand(WorkId(3), NodeId(2), lead="<Thread> 1:", closing="Thread")
+    part = segment(doing, BEGUN, asked(), TextForm())
+    assert part.requested(asked()).sampling.stop == ("</Thread>",)
+    for said in (" play", " play</Thread>"):  # some servers leave the mark in
+        turn = part.read(ModelResponse(said, Usage()), TextForm())
+        assert (turn.text, turn.partial, turn.answer) == ("<Thread> 1: play</Thread>", True, None)
+    cut = part.read(ModelResponse(" play", Usage(), "length"), TextForm())
+    assert "cut off" in str(cut.problem), "the turn's own limit"
+    plain = segment(Expand(WorkId(1), ROOT, closing="Thread"), [ROOT_NODE], asked(), TextForm())
+    for said in ("no block", "<Thread> one</Thread> and no more"):
+        turn = plain.read(ModelResponse(said, Usage()), TextForm())
+        assert (turn.answer, turn.partial) == (said, False)
+    with pytest.raises(UsageError, match="only turns in plain text"):
+        segment(Expand(WorkId(1), ROOT, closing="Thread"), [ROOT_NODE], asked(JsonForm()), JsonForm())

@@ -4,7 +4,9 @@ from .adapters import Adapted, Calibrated, false_accept_threshold
 from .better import Better
 from .cached import Cached
 from .cases import Case
+from .checklist import Constraint
 from .combinators import All, Any, Vote, Weighted
+from .constraints import Constraints
 from .execution import Tests
 from .fast_slow import FastSlow
 from .function import FunctionVerifier, verifier
@@ -28,6 +30,8 @@ __all__ = [
     "Calibrated",
     "Case",
     "Complete",
+    "Constraint",
+    "Constraints",
     "FastSlow",
     "FunctionVerifier",
     "GroupScores",

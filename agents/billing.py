@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ..core.around import AroundModel
 from ..core.budget import Bill
 from ..core.protocols import Meter, Model
-from ..core.types import ModelRequest, ModelResponse, Usage
+from ..core.types import ModelRequest, ModelResponse
 
 
 @dataclass(frozen=True)
-class Billed:
+class Billed(AroundModel):
     """A model as it is lent to a verifier: what it costs is part of what the judgement costs, also where that fails.
 
     Args:
@@ -21,21 +22,6 @@ class Billed:
     inner: Model
     bill: Bill
 
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self.inner.name
-
-    @property
-    def slots(self) -> int:
-        """The endpoint's slots."""
-        return self.inner.slots
-
-    @property
-    def native_tools(self) -> bool:
-        """The model's own way of calling tools."""
-        return self.inner.native_tools
-
     async def generate(self, request: ModelRequest, meter: Meter) -> ModelResponse:
         """Return one reply, and enter its cost."""
         try:
@@ -43,14 +29,6 @@ class Billed:
         finally:
             usage = meter.usage()
             self.bill.add(replace(usage, usd=self.price(usage) or 0.0))
-
-    async def prompt_tokens(self, request: ModelRequest) -> int:
-        """An upper bound on the prompt's tokens."""
-        return await self.inner.prompt_tokens(request)
-
-    def price(self, usage: Usage) -> float | None:
-        """US dollars for `usage`."""
-        return self.inner.price(usage)
 
     async def aclose(self) -> None:
         """Leave it open: it is lent."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from ..core.schemas import form_of_object
 from ..core.types import JSON, Message, ModelRequest, ModelResponse, Observation, Sampling, Step, ToolCall, ToolSpec
 from ..tools.workspace import EXISTING_FILE
 
@@ -97,13 +98,7 @@ class JsonForm:
         """JSON schema of a turn: one alternative per tool, in the order thought, tool, args."""
         options = [_option(spec.name, dict(spec.parameters)) for spec in tools]
         if self.may_answer or not options:
-            text: dict[str, JSON] = {
-                "type": "object",
-                "properties": {"text": {"type": "string"}},
-                "required": ["text"],
-                "additionalProperties": False,
-            }
-            options.append(_option(ANSWER, text))
+            options.append(_option(ANSWER, form_of_object(text={"type": "string"})))
         return options[0] if len(options) == 1 else {"anyOf": options}
 
     def read(self, response: ModelResponse) -> Turn:
@@ -137,16 +132,8 @@ def _shown(observation: Observation) -> str:
 
 
 def _option(name: str, arguments: dict[str, JSON]) -> dict[str, JSON]:
-    return {
-        "type": "object",
-        "properties": {
-            "thought": {"type": "string", "maxLength": THOUGHT_LIMIT_CHARS},
-            "tool": {"const": name},
-            "args": arguments,
-        },
-        "required": ["thought", "tool", "args"],
-        "additionalProperties": False,
-    }
+    thought = {"type": "string", "maxLength": THOUGHT_LIMIT_CHARS}
+    return form_of_object(thought=thought, tool={"const": name}, args=arguments)
 
 
 def names_file(spec: ToolSpec) -> bool:

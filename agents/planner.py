@@ -8,9 +8,10 @@ from typing import cast
 
 from ..core.errors import UsageError
 from ..core.protocols import Model
+from ..core.schemas import form_of_object
 from ..core.types import JSON, Task
 from ..verifiers.fence import fenced
-from .planning import ask_json, form_of_object
+from .planning import ask_json
 from .prompts import fill
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 from ..core.errors import ModelOutputInvalid
 from ..core.protocols import Meter, Model
+from ..core.schemas import form_of_object
 from ..core.types import JSON, NO_USAGE, Message, ModelRequest, Sampling, Task, Usage
 from ..search.token_plan import LEVEL_TOKENS, Schedule, largest_remainder, share_tokens
 from .prompts import fill
@@ -106,11 +107,6 @@ async def plan_budget(
         for part, mark, credit, share in zip(parts, marks, deserved, shares, strict=True)
     )
     return BudgetedPlan(task, level, budgets[level], final, usage + more)
-
-
-def form_of_object(**properties: Any) -> dict[str, JSON]:
-    """Return the schema of an object that has all of these properties and no others."""
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
 _TEXT: dict[str, JSON] = {"type": "string", "maxLength": 300}

@@ -12,7 +12,8 @@ from typing import Literal, cast
 from ..core.errors import UsageError
 from ..core.keys import derive_seed
 from ..core.protocols import Meter, Model
-from ..core.types import JSON, NO_USAGE, Message, ModelRequest, Sampling, Task, Usage
+from ..core.schemas import form_of_object
+from ..core.types import NO_USAGE, Message, ModelRequest, Sampling, Task, Usage
 from .planning import ask_json
 from .prompts import fill
 
@@ -156,7 +157,7 @@ async def _outline(model: Model, task: Task, outlines: int, votes: int, seed: in
             f"Outline {n}:\n" + "\n".join(f"- {step}" for step in steps) for n, steps in enumerate(found, 1)
         )
         choice = fill("outline_choice", task=task.prompt, outlines=shown)
-        schema = _object(best={"enum": list(range(1, len(found) + 1))})
+        schema = form_of_object(best={"enum": list(range(1, len(found) + 1))})
         said = await asyncio.gather(
             *(ask_json(model, choice, schema, seed=derive_seed(seed, 500 + n), sampling=_VARIED) for n in range(votes))
         )
@@ -167,13 +168,9 @@ async def _outline(model: Model, task: Task, outlines: int, votes: int, seed: in
     return [*best[:-1], task.prompt], usage
 
 
-def _object(**properties: JSON) -> dict[str, JSON]:
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
-
-
-_STEPS = _object(
+_STEPS = form_of_object(
     steps={"type": "array", "minItems": 1, "maxItems": MOST_STEPS, "items": {"type": "string", "maxLength": 300}}
 )
-_DIFFICULTY = _object(difficulty={"type": "number", "minimum": 0, "maximum": 1})
+_DIFFICULTY = form_of_object(difficulty={"type": "number", "minimum": 0, "maximum": 1})
 _VARIED = Sampling(max_tokens=1024, temperature=0.8, top_k=20)
 _BRIEF = Sampling(max_tokens=64, temperature=0.0)

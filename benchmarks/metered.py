@@ -8,9 +8,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from branchwise.core.around import AroundModel
 from branchwise.core.keys import request_key
 from branchwise.core.protocols import Meter, Model
-from branchwise.core.types import ModelRequest, ModelResponse, Usage
+from branchwise.core.types import ModelRequest, ModelResponse
 
 TICK_SECONDS = 0.25
 
@@ -18,7 +19,7 @@ LONGEST_TICK_SECONDS = 1.0
 """What lies beyond was a suspended process or a sleeping machine, no work."""
 
 
-class Clocked:
+class Clocked(AroundModel):
     """A model that writes down what each call took: the time of the engine, shared evenly among the calls in flight.
 
     Such seconds add up over calls to the time that the engine was busy, however many calls there were at once.
@@ -30,7 +31,6 @@ class Clocked:
 
     def __init__(self, inner: Model, path: Path) -> None:
         self.inner = inner
-        self.name, self.slots, self.native_tools = inner.name, inner.slots, inner.native_tools
         self._path = path
         rows = path.read_text().splitlines() if path.exists() else []
         self.seconds: dict[str, float] = dict(json.loads(row) for row in rows)
@@ -69,14 +69,6 @@ class Clocked:
         for key in self._flying:
             self._flying[key] += passed / len(self._flying)
 
-    async def prompt_tokens(self, request: ModelRequest) -> int:
-        """As the model counts."""
-        return await self.inner.prompt_tokens(request)
-
-    def price(self, usage: Usage) -> float | None:
-        """As the model's."""
-        return self.inner.price(usage)
-
     async def aclose(self) -> None:
         """Close the model."""
         if self._ticker is not None:
@@ -86,7 +78,7 @@ class Clocked:
         await self.inner.aclose()
 
 
-class Used:
+class Used(AroundModel):
     """A model as one run sees it: the same replies, and a note of those that it has used.
 
     Args:
@@ -98,7 +90,6 @@ class Used:
     def __init__(self, inner: Model, least_seconds: float) -> None:
         self.inner = inner
         self._least_seconds = least_seconds
-        self.name, self.slots, self.native_tools = inner.name, inner.slots, inner.native_tools
         self.keys: list[str] = []
 
     async def generate(self, request: ModelRequest, meter: Meter) -> ModelResponse:
@@ -108,14 +99,6 @@ class Used:
         await asyncio.sleep(max(0.0, self._least_seconds - (time.monotonic() - began)))
         self.keys.append(request_key(self.name, request))
         return reply
-
-    async def prompt_tokens(self, request: ModelRequest) -> int:
-        """As the model counts."""
-        return await self.inner.prompt_tokens(request)
-
-    def price(self, usage: Usage) -> float | None:
-        """As the model's."""
-        return self.inner.price(usage)
 
     async def aclose(self) -> None:
         """Leave the model open: others use it too."""

@@ -17,6 +17,7 @@ from typing import Any, Self
 from pydantic import TypeAdapter
 from pydantic_core import PydanticSerializationError
 
+from ..core.around import AroundModel
 from ..core.budget import Ledger
 from ..core.errors import JournalError, ToolError, UsageError
 from ..core.keys import request_key
@@ -231,7 +232,7 @@ def _dump(usage: Usage) -> str:
 
 
 @dataclass
-class Accounted:
+class Accounted(AroundModel):
     """A model whose calls are paid from a ledger and logged.
 
     Args:
@@ -244,7 +245,6 @@ class Accounted:
         observer: looks on at every call that is made.
     """
 
-    inner: Model
     ledger: Ledger
     log: CallLog
     gate: asyncio.Semaphore
@@ -274,33 +274,6 @@ class Accounted:
                 f"a budget in usd was set but the price of {inner.name} is unknown; give it: "
                 "connect(name, price=Price(...)), or limit tokens instead"
             )
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self.inner.name
-
-    @property
-    def slots(self) -> int:
-        """The endpoint's slots."""
-        return self.inner.slots
-
-    @property
-    def native_tools(self) -> bool:
-        """The model's own way of calling tools."""
-        return self.inner.native_tools
-
-    def price(self, usage: Usage) -> float | None:
-        """US dollars for `usage`."""
-        return self.inner.price(usage)
-
-    async def prompt_tokens(self, request: ModelRequest) -> int:
-        """An upper bound on the prompt's tokens."""
-        return await self.inner.prompt_tokens(request)
-
-    async def aclose(self) -> None:
-        """Close the client."""
-        await self.inner.aclose()
 
     async def generate(self, request: ModelRequest, meter: Meter) -> ModelResponse:
         """Return the logged reply, or pay for a new one.

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import tenacity
 
+from ..core.around import AroundModel
 from ..core.errors import ModelError, ModelTimeout, ModelUnavailable, UsageError
 from ..core.protocols import Meter, Model
-from ..core.types import ModelRequest, ModelResponse, Usage
+from ..core.types import ModelRequest, ModelResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class RetryPolicy:
                 raise UsageError(f"RetryPolicy({name}={getattr(self, name)}): must not be negative")
 
 
-class Retrying:
+class Retrying(AroundModel):
     """A model that tries again when its server is unavailable or silent, and only then.
 
     Each attempt goes to `inner` with a meter of its own; the caller's meter counts all of them, failed attempts' tokens as
@@ -53,21 +54,6 @@ class Retrying:
         self.inner = inner
         self.policy = policy or RetryPolicy()
         self._rng = rng or random.Random()  # noqa: S311 - jitter needs no secrecy
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self.inner.name
-
-    @property
-    def slots(self) -> int:
-        """The endpoint's slots."""
-        return self.inner.slots
-
-    @property
-    def native_tools(self) -> bool:
-        """The model's own way of calling tools."""
-        return self.inner.native_tools
 
     async def generate(self, request: ModelRequest, meter: Meter) -> ModelResponse:
         """Return one reply after as many attempts as it takes and the policy allows.
@@ -107,15 +93,3 @@ class Retrying:
         error = state.outcome.exception() if state.outcome else None
         asked = error.retry_after_seconds if isinstance(error, ModelUnavailable) else None
         return wait if asked is None else max(wait, min(asked, policy.retry_after_cap_seconds))
-
-    async def prompt_tokens(self, request: ModelRequest) -> int:
-        """An upper bound on the prompt's tokens."""
-        return await self.inner.prompt_tokens(request)
-
-    def price(self, usage: Usage) -> float | None:
-        """US dollars for `usage`."""
-        return self.inner.price(usage)
-
-    async def aclose(self) -> None:
-        """Close the model inside."""
-        await self.inner.aclose()

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp
-from typing import Any, cast
+from typing import cast
 
 from ..core.errors import ModelOutputInvalid, VerifierError
 from ..core.protocols import Candidate, Meter, Model
@@ -90,16 +90,6 @@ def _fitting(text: str, schema: Mapping[str, JSON]) -> Mapping[str, JSON] | None
         if name not in found or ("enum" in kind and found[name] not in kind["enum"]):
             return None
     return found
-
-
-def form(**properties: Any) -> dict[str, JSON]:
-    """Return the schema of an object with these properties, all of them required, in this order."""
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
 
 
 def chances(response: ModelResponse, field: str, options: Sequence[str]) -> dict[str, float]:

@@ -94,6 +94,15 @@ class _Several:
         object.__setattr__(self, "semantics", one_meaning(owner, parts))
         object.__setattr__(self, "scope", joint_scope(parts))
 
+    async def _asked(self, candidate: Candidate, *, until: bool | None) -> list[Verdict]:
+        """Ask one after the other, and none any more once one has decided like `until`."""
+        verdicts: list[Verdict] = []
+        for part in self.parts:
+            verdicts.append(await candidate.again(len(verdicts)).ask(part))
+            if until is not None and verdicts[-1].passed is until:
+                break
+        return verdicts
+
     def _verdict(self, value: float, passed: bool | None, verdicts: Sequence[Verdict]) -> Verdict:
         return Verdict(
             value,
@@ -135,11 +144,7 @@ class All(_Several):
         Raises:
             VerifierError: one of them could not judge.
         """
-        verdicts: list[Verdict] = []
-        for part in self.parts:
-            verdicts.append(await candidate.again(len(verdicts)).ask(part))
-            if self.lazy and verdicts[-1].passed is False:
-                break
+        verdicts = await self._asked(candidate, until=False if self.lazy else None)
         decisions = [verdict.passed for verdict in verdicts if verdict.passed is not None]
         passed = all(decisions) if decisions else None
         return self._verdict(min(verdict.value for verdict in verdicts), passed, verdicts)
@@ -172,11 +177,7 @@ class Any(_Several):
         Raises:
             VerifierError: one of them could not judge.
         """
-        verdicts: list[Verdict] = []
-        for part in self.parts:
-            verdicts.append(await candidate.again(len(verdicts)).ask(part))
-            if self.lazy and verdicts[-1].passed:
-                break
+        verdicts = await self._asked(candidate, until=True if self.lazy else None)
         decisions = [verdict.passed for verdict in verdicts]
         passed = True if any(decisions) else False if all(p is False for p in decisions) else None
         return self._verdict(max(verdict.value for verdict in verdicts), passed, verdicts)

@@ -10,11 +10,12 @@ from typing import Literal
 from ..core.errors import UsageError, VerifierError
 from ..core.keys import derive_seed
 from ..core.protocols import Candidate, Model, Verifier
+from ..core.schemas import form_of_object
 from ..core.types import JSON, Message, NodeId, Semantics, Verdict
-from .asking import Asker, chances, form
+from .asking import Asker, chances
 from .combining import spent, votes
 from .fence import TAINTED, fenced
-from .listwise import LETTERS, check_rivals, lined_up, seats
+from .listwise import LETTERS, OneCall, called, check_rivals, lined_up, seats
 from .showing import Show
 
 SCALE = 10
@@ -165,24 +166,13 @@ async def _checked(candidate: Candidate, check: _Check) -> Verdict:
 
 
 @dataclass(frozen=True)
-class _Scoring:
+class _Scoring(OneCall[GroupScores]):
     """One call that scores all candidates."""
 
-    of: GroupScores
     turn: int
     order: int
     semantics: Semantics = "preference"
     scope: Literal["set"] = "set"
-
-    @property
-    def name(self) -> str:
-        """The verifier's."""
-        return self.of.name
-
-    @property
-    def own_models(self) -> Sequence[str | Model]:
-        """The verifier's."""
-        return () if self.of.model is None else (self.of.model,)
 
     async def judge(self, candidate: Candidate) -> Verdict:
         """Ask once."""
@@ -194,33 +184,25 @@ class _Scoring:
         reply = await asker.ask(candidate, [Message("system", system), Message("user", text)], _schema(count))
         scores = _fractions(self.name, reply.data["scores"], count)
         ranking = {rivals[number].id: scores[seat] for seat, number in enumerate(order)}
-        called = ", ".join(f"{LETTERS[seat]} is node {rivals[number].id}" for seat, number in enumerate(order))
-        words = f"({called}) {reply.data.get('principles', '')}\n{reply.data.get('critique', '')}"
+        words = f"({called(rivals, order)}) {reply.data.get('principles', '')}\n{reply.data.get('critique', '')}"
         return Verdict(max(scores), self.semantics, self.name, feedback=words, usage=reply.usage, ranking=ranking)
 
 
 @dataclass(frozen=True)
-class _Check:
+class _Check(OneCall[GroupScores]):
     """One call that says how far a critique is true."""
 
-    of: GroupScores
     critique: str
     semantics: Semantics = "outcome"
     scope: Literal["set"] = "set"
 
-    @property
-    def name(self) -> str:
-        """The verifier's."""
-        return self.of.name
-
     async def judge(self, candidate: Candidate) -> Verdict:
         """Ask once."""
         rivals, text = lined_up(candidate, self.of.show, range(len(candidate.rivals())))
-        called = ", ".join(f"node {node.id} is {LETTERS[seat]}" for seat, node in enumerate(rivals))
-        text = f"{text}\n\n({called})\n\n{fenced('critique', self.critique)}"
+        text = f"{text}\n\n({called(rivals, range(len(rivals)))})\n\n{fenced('critique', self.critique)}"
         asker = Asker(self.name, self.of.model, self.of.temperature, max_tokens=32, logprobs=20)
         messages = [Message("system", _CHECK.format(tainted=TAINTED)), Message("user", text)]
-        reply = await asker.ask(candidate, messages, form(verdict={"enum": ["yes", "no"]}))
+        reply = await asker.ask(candidate, messages, form_of_object(verdict={"enum": ["yes", "no"]}))
         share = chances(reply.response, "verdict", ("yes", "no"))
         value = share.get("yes", float(reply.data["verdict"] == "yes"))
         return Verdict(value, self.semantics, self.name, usage=reply.usage)
@@ -228,8 +210,8 @@ class _Check:
 
 def _schema(count: int) -> dict[str, JSON]:
     words: dict[str, JSON] = {"type": "string", "maxLength": _WORDS_LIMIT_CHARS}
-    scores = form(**{letter: {"enum": list(range(1, SCALE + 1))} for letter in LETTERS[:count]})
-    return form(principles=words, critique=words, scores=scores)
+    scores = form_of_object(**{letter: {"enum": list(range(1, SCALE + 1))} for letter in LETTERS[:count]})
+    return form_of_object(principles=words, critique=words, scores=scores)
 
 
 def _fractions(name: str, given: JSON, count: int) -> list[float]:

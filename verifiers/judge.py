@@ -8,8 +8,9 @@ from typing import Literal
 
 from ..core.errors import UsageError
 from ..core.protocols import Candidate, Model
+from ..core.schemas import form_of_object
 from ..core.types import JSON, NO_USAGE, Message, Semantics, Verdict
-from .asking import Asker, Reply, chances, form
+from .asking import Asker, Reply, chances
 from .fence import TAINTED, fenced
 from .showing import Show, shown
 
@@ -142,8 +143,8 @@ class Judge:
         """The form of its reply."""
         critique = {"critique": {"type": "string", "maxLength": CRITIQUE_LIMIT_CHARS}} if self.think else {}
         if self.form == "yes-no":
-            return form(**critique, verdict={"enum": ["yes", "no"]})
-        return form(**critique, score={"enum": list(range(1, self.scale + 1))})
+            return form_of_object(**critique, verdict={"enum": ["yes", "no"]})
+        return form_of_object(**critique, score={"enum": list(range(1, self.scale + 1))})
 
     def _value(self, reply: Reply) -> float:
         if self.form == "yes-no":

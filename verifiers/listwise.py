@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, Protocol, TypeVar
 
 from ..core.errors import UsageError, VerifierError
 from ..core.keys import derive_seed
 from ..core.protocols import Candidate, Model, Verifier
+from ..core.schemas import form_of_object
 from ..core.types import JSON, Message, Node, NodeId, Semantics, Verdict
-from .asking import Asker, chances, form
+from .asking import Asker, chances
 from .combining import spent, votes
 from .fence import TAINTED, fenced
 from .showing import Show, shown
@@ -49,6 +50,11 @@ def lined_up(candidate: Candidate, show: Show, order: Sequence[int]) -> tuple[li
     return rivals, "\n\n".join([fenced("task", candidate.task.prompt), *blocks])
 
 
+def called(rivals: Sequence[Node], order: Sequence[int]) -> str:
+    """Return which letter is which node."""
+    return ", ".join(f"{LETTERS[seat]} is node {rivals[number].id}" for seat, number in enumerate(order))
+
+
 def check_rivals(name: str, candidate: Candidate) -> int:
     """Return how many candidates there are to compare.
 
@@ -59,6 +65,40 @@ def check_rivals(name: str, candidate: Candidate) -> int:
     if not 2 <= count <= len(LETTERS):
         raise VerifierError(f"verifier {name!r} compares 2 to {len(LETTERS)} candidates and was given {count}")
     return count
+
+
+class Compares(Protocol):
+    """A verifier that compares candidates by model calls."""
+
+    @property
+    def name(self) -> str:
+        """Shown beside its verdicts."""
+        ...
+
+    @property
+    def model(self) -> str | Model | None:
+        """Its own model."""
+        ...
+
+
+C = TypeVar("C", bound=Compares)
+
+
+@dataclass(frozen=True)
+class OneCall(Generic[C]):
+    """One call of a verifier that makes several, as a verifier of its own."""
+
+    of: C
+
+    @property
+    def name(self) -> str:
+        """The verifier's."""
+        return self.of.name
+
+    @property
+    def own_models(self) -> Sequence[str | Model]:
+        """The verifier's."""
+        return () if self.of.model is None else (self.of.model,)
 
 
 @dataclass(frozen=True)
@@ -130,26 +170,14 @@ class Listwise:
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Look(OneCall[Listwise]):
     """One call of a listwise judge."""
 
-    of: Listwise
     turn: int
     turns: int
     order: int
-
     semantics: Semantics = "preference"
     scope: Literal["set"] = "set"
-
-    @property
-    def name(self) -> str:
-        """The judge's."""
-        return self.of.name
-
-    @property
-    def own_models(self) -> Sequence[str | Model]:
-        """The judge's."""
-        return () if self.of.model is None else (self.of.model,)
 
     async def judge(self, candidate: Candidate) -> Verdict:
         """Ask once."""
@@ -165,11 +193,12 @@ class _Look:
         ranking: dict[NodeId, float] = {
             rivals[number].id: min(1.0, shares.get(letters[seat].lower(), 0.0)) for seat, number in enumerate(order)
         }
-        called = ", ".join(f"{letters[seat]} is node {rivals[number].id}" for seat, number in enumerate(order))
-        feedback = f"({called}) {reply.data.get('critique', '')}"
+        feedback = f"({called(rivals, order)}) {reply.data.get('critique', '')}"
         return Verdict(
             max(ranking.values()), self.semantics, self.name, feedback=feedback, usage=reply.usage, ranking=ranking
         )
 
     def _schema(self, letters: str) -> dict[str, JSON]:
-        return form(critique={"type": "string", "maxLength": CRITIQUE_LIMIT_CHARS}, best={"enum": list(letters)})
+        return form_of_object(
+            critique={"type": "string", "maxLength": CRITIQUE_LIMIT_CHARS}, best={"enum": list(letters)}
+        )

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..core.protocols import Candidate, Model
+from ..core.schemas import form_of_object
 from ..core.types import Message, Semantics, Verdict
-from .asking import Asker, chances, form
+from .asking import Asker, chances
 from .fence import TAINTED, fenced
 from .showing import shown
 
@@ -49,7 +50,7 @@ class Complete:
         asker = Asker(self.name, self.model, temperature=0.0, max_tokens=24, logprobs=20)
         text = "\n\n".join([fenced("task", candidate.task.prompt), fenced("solution", shown(candidate, "steps"))])
         messages = [Message("system", _SYSTEM.format(tainted=TAINTED)), Message("user", text)]
-        reply = await asker.ask(candidate, messages, form(verdict={"enum": ["yes", "no"]}))
+        reply = await asker.ask(candidate, messages, form_of_object(verdict={"enum": ["yes", "no"]}))
         share = chances(reply.response, "verdict", ("yes", "no"))
         value = share.get("yes", float(reply.data["verdict"] == "yes"))
         return Verdict(value, self.semantics, self.name, usage=reply.usage)

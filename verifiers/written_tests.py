@@ -11,10 +11,11 @@ from weakref import WeakKeyDictionary
 from ..core.errors import UsageError, VerifierError
 from ..core.keys import derive_seed
 from ..core.protocols import Candidate, Model, Verifier
+from ..core.schemas import form_of_object
 from ..core.tree import TreeView
 from ..core.types import JSON, NO_USAGE, Message, NodeId, Semantics, Task, Usage, Verdict
 from .answers import check_file
-from .asking import Asker, form
+from .asking import Asker
 from .asserts import read_asserts
 from .cases import Case
 from .combining import spent
@@ -158,7 +159,7 @@ class WrittenTests:
             system = _WRITE_CALLS.format(tainted=TAINTED, cap=self.cap, function=function)
         messages = [Message("system", system), Message("user", fenced("task", candidate.task.prompt))]
         line: JSON = {"type": "string", "maxLength": _TEST_LIMIT_CHARS}
-        schema = form(tests={"type": "array", "items": line, "minItems": 1, "maxItems": self.cap})
+        schema = form_of_object(tests={"type": "array", "items": line, "minItems": 1, "maxItems": self.cap})
         lines: list[str] = []
         for attempt in range(_ATTEMPTS):
             # Seeds that do not depend on the candidate: a resumed run finds the tests in its log of calls.
@@ -182,7 +183,7 @@ class WrittenTests:
         listed = "\n".join(f"{number}. {text}" for number, text in enumerate(statements, 1))
         parts = [fenced("task", candidate.task.prompt), fenced("solution", shown(candidate, self.show))]
         user = "\n\n".join([*parts, f"Statements:\n{listed}"])
-        schema = form(**{f"s{number}": {"enum": ["pass", "fail"]} for number in range(1, len(statements) + 1)})
+        schema = form_of_object(**{f"s{number}": {"enum": ["pass", "fail"]} for number in range(1, len(statements) + 1)})
         system = _CHECK_STATEMENTS.format(tainted=TAINTED)
         reply = await self._asker.ask(candidate, [Message("system", system), Message("user", user)], schema)
         return {text: float(reply.data[f"s{n}"] == "pass") for n, text in enumerate(statements, 1)}, reply.usage

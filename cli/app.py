@@ -8,27 +8,23 @@ import logging
 import sys
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 
 from branchwise import __version__
 
-from ..agents import Agent
 from ..core.errors import BranchwiseError, UsageError
-from ..core.protocols import Strategy
-from ..core.types import Budget, Result, Task
-from ..graphs import LocalRunner, RunStore
-from ..search import parse_selector, parse_strategy
-from ..search.named import recorded_selector, recorded_strategy
-from ..tracing import turn_on
 from . import models, sandbox
-from .loading import load_agent
-from .people import read_answers
-from .report import list_runs, patch_of, show_run
-from .running import Session
+
+if TYPE_CHECKING:
+    from ..agents import Agent
+    from ..core.protocols import Strategy
+    from ..core.types import Budget, Result
+    from ..graphs import LocalRunner
+
+# Each command loads what it needs: who asks for help does not wait for search, models and sandboxes.
 
 app = typer.Typer(
     name="branchwise",
@@ -99,8 +95,12 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run an agent on a task."""
-    if trace:
-        turn_on()
+    from ..core.types import Task
+    from ..search.named import parse_selector, parse_strategy
+    from .loading import load_agent
+    from .running import Session
+
+    _trace(trace)
     definition, source = load_agent(agent)
     strategy = None if search is None else parse_strategy(search)
     if select is not None:
@@ -141,8 +141,14 @@ def resume(
     as_json: Json = False,
 ) -> None:
     """Go on with a run that was killed or interrupted, ran out of budget, or waits. Finished calls are not paid for again."""
-    if trace:
-        turn_on()
+    from ..core.types import Task
+    from ..graphs import RunStore
+    from ..search.named import recorded_selector
+    from .loading import load_agent
+    from .people import read_answers
+    from .running import Session
+
+    _trace(trace)
     record = RunStore().open(run_id).load()
     source = agent or record.source
     if source is None:
@@ -173,6 +179,9 @@ def runs(
     ] = None,
 ) -> None:
     """List the runs of this machine, the newest last."""
+    from ..graphs import RunStore
+    from .report import list_runs
+
     if remove is not None:
         found = RunStore().open(remove)
         found.remove()
@@ -191,6 +200,8 @@ def view(
     as_json: Json = False,
 ) -> None:
     """Show a run's tree: actions, verdicts, cost, and the chosen path."""
+    from .report import show_run
+
     asyncio.run(show_run(Console(), run_id, node=node, patch=patch, as_json=as_json))
 
 
@@ -207,6 +218,8 @@ def patch(
     ] = None,
 ) -> None:
     """Print a node's changes as a patch that `git apply` takes: `branchwise patch RUN | git apply`."""
+    from .report import patch_of
+
     text = asyncio.run(patch_of(place, since))
     if output is None:
         sys.stdout.write(text)
@@ -214,7 +227,18 @@ def patch(
         output.write_text(text, encoding="utf-8")
 
 
+def _trace(wanted: bool) -> None:
+    if wanted:
+        from ..tracing import turn_on
+
+        turn_on()
+
+
 def _budget(**limits: Any) -> Budget:
+    from pydantic import ValidationError
+
+    from ..core.types import Budget
+
     try:
         # None says that nothing was given, except where it takes a default limit away.
         given = {name: value for name, value in limits.items() if value is not None or name == "snapshot_bytes"}
@@ -242,6 +266,8 @@ def _strategy_of(recorded: str, agent: Agent, seed: int) -> Strategy | None:
     """Return the strategy that a run was begun with where it is not the agent's own, so `--search` need not be repeated."""
     if recorded == repr(agent.strategy.fresh(seed)):
         return None
+    from ..search.named import recorded_strategy
+
     return recorded_strategy(recorded)
 
 

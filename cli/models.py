@@ -8,7 +8,7 @@ import os
 import signal
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,14 +16,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from ..core.errors import CatalogError
-from ..core.types import JSON
-from ..models import catalog
-from ..models.catalog import Entry
-from ..models.engine import EngineFailed, EngineSettings, serving
-from ..models.lease import check
-from ..models.partial import Progress as PullProgress
-from ..models.pull import pull as bring
-from ..models.pull import remove
+
+if TYPE_CHECKING:
+    from ..models.catalog import Entry
+    from ..models.engine import EngineSettings
+    from ..models.partial import Progress as PullProgress
 
 app = typer.Typer(name="models", help="Local models: bring, list, serve and remove them.", no_args_is_help=True)
 
@@ -34,6 +31,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
 @app.command("list")
 def list_models(*, as_json: AsJson = False) -> None:
     """Show the catalogue and which of it is on this machine."""
+    from ..models import catalog
+
     rows = [_row(model) for model in catalog.entries().values()]
     if as_json:
         print(json.dumps(rows))
@@ -45,7 +44,7 @@ def list_models(*, as_json: AsJson = False) -> None:
     Console().print(table)
 
 
-def _row(model: Entry) -> dict[str, JSON]:
+def _row(model: Entry) -> dict[str, Any]:
     return {
         "name": model.name,
         "installed": model.installed,
@@ -62,6 +61,9 @@ def _row(model: Entry) -> dict[str, JSON]:
 @app.command("pull")
 def pull(name: Name, *, as_json: AsJson = False) -> None:
     """Bring a model to this machine. What an interrupted pull brought is kept and gone on with."""
+    from ..models import catalog
+    from ..models.pull import pull as bring
+
     model = catalog.entry(name)
     console = Console(stderr=True)
     console.print(f"{model.name}: {model.size_bytes / 2**20:,.0f} MiB, licence {model.licence} ({model.licence_url})")
@@ -83,6 +85,9 @@ def pull(name: Name, *, as_json: AsJson = False) -> None:
 @app.command("rm")
 def rm(name: Name, *, as_json: AsJson = False) -> None:
     """Delete a model from this machine."""
+    from ..models import catalog
+    from ..models.pull import remove
+
     model = catalog.entry(name)
     outcome = remove(model)
     if outcome == "absent":
@@ -100,6 +105,10 @@ def serve(
     as_json: AsJson = False,
 ) -> None:
     """Serve a model on this machine's loopback interface with OpenAI's API, until Ctrl-C."""
+    from ..models import catalog
+    from ..models.engine import EngineFailed, EngineSettings
+    from ..models.lease import check
+
     is_path = name.endswith(".gguf") or os.sep in name
     path = Path(name).expanduser().resolve() if is_path else catalog.path(name)
     settings = EngineSettings(str(path), path.stem if is_path else name, parallel=parallel, context_tokens=context)
@@ -111,6 +120,8 @@ def serve(
 
 
 async def _serve(settings: EngineSettings, port: int, *, as_json: bool) -> None:
+    from ..models.engine import serving
+
     async with serving(settings, port=port) as address:
         if as_json:
             print(json.dumps(asdict(address)), flush=True)

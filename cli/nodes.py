@@ -8,20 +8,19 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..agents import Agent
-from ..agents.acting import Actor
-from ..agents.states import Paid, States
-from ..core.budget import Bill, Ledger
 from ..core.errors import SandboxError, UsageError
-from ..core.protocols import SandboxSpec
 from ..core.tree import Tree
-from ..core.types import ROOT, Budget, Node, NodeId, Task
+from ..core.types import ROOT, Node, NodeId
 from ..graphs import Run, RunRecord, RunStore
 from ..graphs.journal import read_tree
-from ..models.accounts import CallLog
-from ..sandboxes import Docker, Store
-from .loading import load_agent
+from ..sandboxes import Store
+
+if TYPE_CHECKING:
+    from ..agents import Agent
+    from ..agents.states import Paid
+    from ..core.protocols import SandboxSpec
 
 _SHOWN = 20
 
@@ -102,6 +101,13 @@ async def opened(place: Place, agent: str | None) -> AsyncGenerator[Paid]:
     Raises:
         SandboxError: no sandbox can be started, or the state cannot be made again.
     """
+    from ..agents.acting import Actor
+    from ..agents.states import States
+    from ..core.budget import Bill, Ledger
+    from ..core.types import Budget, Task
+    from ..models.accounts import CallLog
+    from ..sandboxes import Docker
+
     definition = _agent(place, agent)
     spec: SandboxSpec = Docker() if definition is None or definition.sandbox is None else definition.sandbox
     ledger = Ledger(Budget(snapshot_bytes=None))
@@ -126,4 +132,8 @@ async def opened(place: Place, agent: str | None) -> AsyncGenerator[Paid]:
 def _agent(place: Place, source: str | None) -> Agent | None:
     """Load the run's agent; None where the run does not say which it is."""
     named = source or place.record.source
-    return None if named is None else load_agent(named)[0]
+    if named is None:
+        return None
+    from .loading import load_agent
+
+    return load_agent(named)[0]

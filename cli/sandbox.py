@@ -7,7 +7,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,8 +15,9 @@ from rich.markup import escape
 
 from ..core.errors import UsageError
 from ..core.settings import home
-from .nodes import find, opened, store_of
-from .stock import Item, age_words, prunable, remove, size_words, stock
+
+if TYPE_CHECKING:
+    from .stock import Item
 
 app = typer.Typer(
     name="sandbox",
@@ -55,6 +56,8 @@ def doctor(*, as_json: AsJson = False) -> None:
 @app.command("ls")
 def list_all(*, as_json: AsJson = False) -> None:
     """List containers, images, networks and states of runs: size, age, and whether their owner lives."""
+    from .stock import stock
+
     items, trouble = stock()
     if as_json:
         print(json.dumps([item.to_json() for item in items]))
@@ -89,6 +92,8 @@ def prune(
     What lives and what is not Branchwise's own is never touched. A run whose states were removed can still be viewed, and
     resumed while its files are what they were: states are then made again by their actions.
     """
+    from .stock import prunable, size_words, stock
+
     items, trouble = stock()
     doomed = prunable(items, older_days=older, snapshots=snapshots, most_gb=most_gb)
     if trouble is not None:
@@ -126,6 +131,7 @@ def shell(
 
 
 async def _shell(place: str, command: list[str], agent: str | None) -> int:
+    from .nodes import find, opened
     from .terminal import converse, pipe
 
     node = await find(place)
@@ -147,6 +153,8 @@ def export(
     target: Annotated[Path, typer.Argument(help="A new folder, or an archive by its ending: .tar.gz, .tar.xz, .zip …")],
 ) -> None:
     """Write all files of a node into a new folder or archive."""
+    from .nodes import find, store_of
+
     node = asyncio.run(find(place))
     store_of(node).save(node.ref or "", target)
     print(f"{node.name} written to {target}", file=sys.stderr)
@@ -154,6 +162,8 @@ def export(
 
 def _show(items: list[Item]) -> None:
     """Print a table whose lines are as long as they are: cut short, names are of no use."""
+    from .stock import age_words, size_words
+
     rows = [
         (
             i.kind,
@@ -179,6 +189,8 @@ def _agreed(doomed: list[Item]) -> bool:
 
 
 def _removed(item: Item) -> bool:
+    from .stock import remove
+
     trouble = remove(item)
     if trouble is not None:
         print(f"branchwise: {trouble}", file=sys.stderr)

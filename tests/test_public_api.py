@@ -7,24 +7,26 @@ import inspect
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import branchwise as bw
+from branchwise import graphs
 from branchwise.core import errors
 
 FACADE = Path(bw.__file__)
 MODULES = [bw, bw.models, bw.sandboxes, bw.search, bw.tools, bw.variants, bw.verifiers]
 
 
-def imported_names() -> set[str]:
-    """Public names that the facade's source imports."""
-    tree = ast.parse(FACADE.read_text())
-    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
-    names = {alias.asname or alias.name for node in imports for alias in node.names}
-    return {name for name in names if not name.startswith("_")}
+def seen_by_type_checkers(package: ModuleType) -> dict[str, str]:
+    """Public names that type checkers see a package import, and the modules that they come from."""
+    tree = ast.parse(Path(str(package.__file__)).read_text())
+    blocks = [node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
+    imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: "." * node.level + (node.module or "") for node in imports for alias in node.names}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
@@ -35,9 +37,17 @@ def test_all_is_sorted_and_true(module: ModuleType) -> None:
     assert [name for name in names if not hasattr(module, name)] == []
 
 
-def test_all_is_complete() -> None:
-    """What the facade imports it exports."""
-    assert set(bw.__all__) == imported_names()
+@pytest.mark.parametrize("package", [bw, bw.models, bw.sandboxes, graphs], ids=lambda package: package.__name__)
+def test_what_is_loaded_late_is_what_type_checkers_see(package: ModuleType) -> None:
+    """A package that loads its names when they are asked for has the same ones for people and for type checkers."""
+    homes = seen_by_type_checkers(package)
+    assert set(homes) == set(package.__all__)
+    for name, home in homes.items():
+        assert getattr(package, name) is getattr(import_module(home, package.__name__), name)
+    seen = {name for name in dir(package) if not name.startswith("_")}
+    assert set(package.__all__) <= seen
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = package.nothing
 
 
 def test_every_error_is_exported() -> None:
@@ -88,10 +98,19 @@ def test_example_of_the_readme_is_the_documented_interface() -> None:
     assert [agent.name for agent in agents] == ["coder"]
 
 
-def test_import_is_light() -> None:
-    """`import branchwise` loads none of the libraries that take long and that only runs, models or engines need."""
-    program = "import sys, branchwise; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
-    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+def loaded_by(program: str) -> set[str]:
+    """Names of the packages, and of this one's layers, that a program loads."""
+    program += "; import sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    program += "; print(*{'.'.join(name.split('.')[:2]) for name in sys.modules if name.startswith('branchwise.')})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_agents_are_defined_without_what_runs_them() -> None:
+    """To make an agent loads none of the libraries that take long and that only runs, models or engines need."""
+    program = (
+        "import branchwise as bw; bw.Agent(name='a', model='openai:b', tools=[bw.tools.files], search=bw.search.UCT())"
+    )
     heavy = {
         "docker",
         "httpx",
@@ -104,7 +123,13 @@ def test_import_is_light() -> None:
         "rich",
         "typer",
     }
-    assert heavy & set(loaded) == set()
+    assert heavy & loaded_by(program) == set()
+
+
+def test_help_waits_for_nothing() -> None:
+    """The command line loads what a command needs once it is called."""
+    layers = {name for name in loaded_by("import branchwise.cli") if name.startswith("branchwise.")}
+    assert layers == {"branchwise.core", "branchwise.cli"}
 
 
 def test_type_marker_is_there() -> None:

@@ -16,71 +16,98 @@ Define an `Agent`, give it tools and verifiers, and say how its trajectories are
     result = await coder.run("Make the tests pass.", files="./repo", budget=bw.Budget(tokens=50_000, seconds=300))
 """
 
-from branchwise import memory, models, sandboxes, search, tools, verifiers
-from branchwise.agents import Agent, Planner, Spawn, variants
-from branchwise.agents.agent import install_runner as _install_runner
-from branchwise.core.budget import Ledger
-from branchwise.core.errors import (
-    BranchwiseError,
-    BudgetExceeded,
-    CatalogError,
-    EmptyFrontier,
-    JournalError,
-    JournalVersionMismatch,
-    ModelError,
-    ModelOutputInvalid,
-    ModelRefused,
-    ModelTimeout,
-    ModelUnavailable,
-    OutputLimitExceeded,
-    RewardOutOfRange,
-    SandboxError,
-    SandboxLost,
-    SandboxStartFailed,
-    SandboxTimeout,
-    SearchError,
-    ToolArgumentsInvalid,
-    ToolError,
-    ToolNotFound,
-    UsageError,
-    VerifierError,
-)
-from branchwise.core.events import Event, Within
-from branchwise.core.groups import Conclusion, Group
-from branchwise.core.people import Question
-from branchwise.core.protocols import (
-    Appraisal,
-    Candidate,
-    Context,
-    Environment,
-    Model,
-    Process,
-    Sandboxes,
-    SandboxSpec,
-    Selector,
-    Strategy,
-    Variant,
-    Verifier,
-)
-from branchwise.core.tree import Tree, TreeView
-from branchwise.core.types import (
-    Budget,
-    ExecResult,
-    Framing,
-    Node,
-    Python,
-    Result,
-    Sampling,
-    Step,
-    Task,
-    Usage,
-    Verdict,
-)
-from branchwise.graphs import LocalRunner as _LocalRunner
-from branchwise.tools import Tool, Toolset, tool
-from branchwise.verifiers import verifier
+from typing import TYPE_CHECKING
 
-_install_runner(_LocalRunner())
+from branchwise.core.lazy import lazily
+
+if TYPE_CHECKING:
+    from branchwise import memory, models, sandboxes, search, tools, verifiers
+    from branchwise.agents import Agent, Planner, Spawn, variants
+    from branchwise.core.budget import Ledger
+    from branchwise.core.errors import (
+        BranchwiseError,
+        BudgetExceeded,
+        CatalogError,
+        EmptyFrontier,
+        JournalError,
+        JournalVersionMismatch,
+        ModelError,
+        ModelOutputInvalid,
+        ModelRefused,
+        ModelTimeout,
+        ModelUnavailable,
+        OutputLimitExceeded,
+        RewardOutOfRange,
+        SandboxError,
+        SandboxLost,
+        SandboxStartFailed,
+        SandboxTimeout,
+        SearchError,
+        ToolArgumentsInvalid,
+        ToolError,
+        ToolNotFound,
+        UsageError,
+        VerifierError,
+    )
+    from branchwise.core.events import Event, Within
+    from branchwise.core.groups import Conclusion, Group
+    from branchwise.core.people import Question
+    from branchwise.core.protocols import (
+        Appraisal,
+        Candidate,
+        Context,
+        Environment,
+        Model,
+        Process,
+        Sandboxes,
+        SandboxSpec,
+        Selector,
+        Strategy,
+        Variant,
+        Verifier,
+    )
+    from branchwise.core.tree import Tree, TreeView
+    from branchwise.core.types import (
+        Budget,
+        ExecResult,
+        Framing,
+        Node,
+        Python,
+        Result,
+        Sampling,
+        Step,
+        Task,
+        Usage,
+        Verdict,
+    )
+    from branchwise.graphs import teams
+    from branchwise.tools import Tool, Toolset, tool
+    from branchwise.verifiers import verifier
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "agents": "Agent Planner Spawn",
+            "core.budget": "Ledger",
+            "core.errors": """
+                BranchwiseError BudgetExceeded CatalogError EmptyFrontier JournalError JournalVersionMismatch ModelError
+                ModelOutputInvalid ModelRefused ModelTimeout ModelUnavailable OutputLimitExceeded RewardOutOfRange
+                SandboxError SandboxLost SandboxStartFailed SandboxTimeout SearchError ToolArgumentsInvalid ToolError
+                ToolNotFound UsageError VerifierError
+            """,
+            "core.events": "Event Within",
+            "core.groups": "Conclusion Group",
+            "core.people": "Question",
+            "core.protocols": """
+                Appraisal Candidate Context Environment Model Process Sandboxes SandboxSpec Selector Strategy Variant Verifier
+            """,
+            "core.tree": "Tree TreeView",
+            "core.types": "Budget ExecResult Framing Node Python Result Sampling Step Task Usage Verdict",
+            "tools": "Tool Toolset tool",
+            "verifiers": "verifier",
+        },
+        modules="agents.variants graphs.teams memory models sandboxes search tools verifiers",
+    )
 
 __version__ = "0.1.0"
 
@@ -148,6 +175,7 @@ __all__ = [
     "models",
     "sandboxes",
     "search",
+    "teams",
     "tool",
     "tools",
     "variants",

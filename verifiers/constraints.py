@@ -14,6 +14,7 @@ from .asking import Asker, Reply
 from .checklist import Checklist, Constraint
 from .combining import says_yes, spent, weakest
 from .fence import TAINTED, fenced
+from .part import Part
 from .showing import Show, shown
 
 REASON_LIMIT_CHARS = 300
@@ -157,31 +158,10 @@ class _Found:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Asked(Part[Constraints]):
     """One call that asks a model about constraints; its words are one line for each."""
 
-    of: Constraints
     constraints: tuple[Constraint, ...]
-
-    @property
-    def name(self) -> str:
-        """The verifier's."""
-        return self.of.name
-
-    @property
-    def semantics(self) -> Semantics:
-        """The verifier's."""
-        return self.of.semantics
-
-    @property
-    def scope(self) -> Literal["answer", "state"]:
-        """The verifier's."""
-        return self.of.scope
-
-    @property
-    def own_models(self) -> Sequence[str | Model]:
-        """The verifier's."""
-        return () if self.of.model is None else (self.of.model,)
 
     async def judge(self, candidate: Candidate) -> Verdict:
         """Ask.

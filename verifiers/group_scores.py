@@ -15,7 +15,8 @@ from ..core.types import JSON, Message, NodeId, Semantics, Verdict
 from .asking import Asker, chances
 from .combining import spent, votes
 from .fence import TAINTED, fenced
-from .listwise import LETTERS, OneCall, called, check_rivals, lined_up, seats
+from .listwise import LETTERS, called, check_rivals, lined_up, seats
+from .part import Part
 from .showing import Show
 
 SCALE = 10
@@ -166,13 +167,11 @@ async def _checked(candidate: Candidate, check: _Check) -> Verdict:
 
 
 @dataclass(frozen=True)
-class _Scoring(OneCall[GroupScores]):
+class _Scoring(Part[GroupScores]):
     """One call that scores all candidates."""
 
     turn: int
     order: int
-    semantics: Semantics = "preference"
-    scope: Literal["set"] = "set"
 
     async def judge(self, candidate: Candidate) -> Verdict:
         """Ask once."""
@@ -189,12 +188,15 @@ class _Scoring(OneCall[GroupScores]):
 
 
 @dataclass(frozen=True)
-class _Check(OneCall[GroupScores]):
+class _Check(Part[GroupScores]):
     """One call that says how far a critique is true."""
 
     critique: str
-    semantics: Semantics = "outcome"
-    scope: Literal["set"] = "set"
+
+    @property
+    def semantics(self) -> Semantics:
+        """Whether it is true."""
+        return "outcome"
 
     async def judge(self, candidate: Candidate) -> Verdict:
         """Ask once."""

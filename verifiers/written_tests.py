@@ -21,6 +21,7 @@ from .cases import Case
 from .combining import spent
 from .fence import TAINTED, fenced
 from .input_output import InputOutput
+from .part import Part
 from .showing import Show, shown
 
 _TEST_LIMIT_CHARS = 300
@@ -75,6 +76,7 @@ class WrittenTests:
         temperature: of its sampling.
         max_tokens: longest reply.
         scope: `answer`, `state` (needs a file) or `set`.
+        tests: those that are to be used, as `write` returned them; none are written then.
         name: shown beside its verdicts.
 
     Raises:
@@ -93,6 +95,7 @@ class WrittenTests:
     temperature: float = 0.3
     max_tokens: int = 768
     scope: Literal["answer", "state", "set"] = "answer"
+    tests: tuple[str, ...] = ()
     name: str = "written-tests"
     semantics: Semantics = "outcome"
     _written: _Written = field(default_factory=_Written, init=False, repr=False, compare=False)
@@ -141,8 +144,18 @@ class WrittenTests:
             ranking=ranking,
         )
 
+    async def write(self, candidate: Candidate) -> tuple[str, ...]:
+        """Return tests for a candidate's task, written anew, each a line of text.
+
+        Raises:
+            VerifierError: the model wrote no test that can be used.
+        """
+        return tuple(test.name if isinstance(test, Case) else test for test in await self._write(candidate))
+
     async def _tests(self, candidate: Candidate) -> tuple[Case | str, ...]:
         """Return the run's tests; those who come while they are written wait for them."""
+        if self.tests:
+            return self._read(self.tests, candidate.task)
         view = candidate.view
         if view is None:
             return await self._write(candidate)
@@ -165,10 +178,14 @@ class WrittenTests:
             # Seeds that do not depend on the candidate: a resumed run finds the tests in its log of calls.
             reply = await self._asker.ask(replace(candidate, seed=derive_seed(0, attempt)), messages, schema)
             lines = [str(text) for text in reply.data["tests"]][: self.cap]
-            tests = tuple(dict.fromkeys(lines)) if function is None else tuple(read_asserts(lines, function))
-            if tests:
+            if tests := self._read(lines, candidate.task):
                 return tests
         raise VerifierError(f"verifier {self.name!r}: none of the lines that the model wrote is a test: {lines!r:.300}")
+
+    def _read(self, lines: Sequence[str], task: Task) -> tuple[Case | str, ...]:
+        """Return the tests that lines are; those that are none are left out."""
+        function = self.entry(task)
+        return tuple(dict.fromkeys(lines)) if function is None else tuple(read_asserts(lines, function))
 
     def entry(self, task: Task) -> str | None:
         """Return the name of the function that a task's tests call; None where they are statements."""
@@ -183,7 +200,9 @@ class WrittenTests:
         listed = "\n".join(f"{number}. {text}" for number, text in enumerate(statements, 1))
         parts = [fenced("task", candidate.task.prompt), fenced("solution", shown(candidate, self.show))]
         user = "\n\n".join([*parts, f"Statements:\n{listed}"])
-        schema = form_of_object(**{f"s{number}": {"enum": ["pass", "fail"]} for number in range(1, len(statements) + 1)})
+        schema = form_of_object(
+            **{f"s{number}": {"enum": ["pass", "fail"]} for number in range(1, len(statements) + 1)}
+        )
         system = _CHECK_STATEMENTS.format(tainted=TAINTED)
         reply = await self._asker.ask(candidate, [Message("system", system), Message("user", user)], schema)
         return {text: float(reply.data[f"s{n}"] == "pass") for n, text in enumerate(statements, 1)}, reply.usage
@@ -201,31 +220,10 @@ def discriminating(passes: Mapping[NodeId, Passes]) -> tuple[dict[NodeId, float]
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Run(Part[WrittenTests]):
     """The judgement of one candidate by tests that are there."""
 
-    of: WrittenTests
     tests: tuple[Case | str, ...]
-
-    @property
-    def name(self) -> str:
-        """The verifier's."""
-        return self.of.name
-
-    @property
-    def semantics(self) -> Semantics:
-        """The verifier's."""
-        return self.of.semantics
-
-    @property
-    def scope(self) -> Literal["state", "answer", "set"]:
-        """The verifier's."""
-        return self.of.scope
-
-    @property
-    def own_models(self) -> Sequence[str | Model]:
-        """The verifier's."""
-        return () if self.of.model is None else (self.of.model,)
 
     async def judge(self, candidate: Candidate) -> Verdict:
         """Run the tests, or have the statements judged."""

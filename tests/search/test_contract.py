@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -184,15 +184,22 @@ class Watched:
         return self.inner.select(view)
 
 
-def take(make: Callable[[], Strategy], world: StepTree, schedule: list[tuple[int, Outcome]], slots: int) -> Simulation:
-    """Run a schedule: which work in flight ends next, and how."""
-    simulation = Simulation(Watched(make().fresh(1)), world, slots)
+def ends(simulation: Simulation, schedule: list[tuple[int, Outcome]]) -> Iterator[int]:
+    """Let work end as scheduled: which of it in flight ends next, and how; yield the number of events after each."""
     for index, outcome in schedule:
         simulation.fill()
         flying = list(simulation.tree.in_flight)
         if not flying:
-            break
+            return
         simulation.finish(flying[index % len(flying)], outcome)
+        yield len(simulation.events)
+
+
+def take(make: Callable[[], Strategy], world: StepTree, schedule: list[tuple[int, Outcome]], slots: int) -> Simulation:
+    """Run a schedule."""
+    simulation = Simulation(Watched(make().fresh(1)), world, slots)
+    for _ in ends(simulation, schedule):
+        pass
     return simulation
 
 

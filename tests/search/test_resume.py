@@ -17,7 +17,7 @@ from branchwise.core.tree import Tree
 from branchwise.core.types import NodeId, Verdict
 from branchwise.search import BaseStrategy, NoiseAware, named
 
-from .test_contract import OUTCOMES, STRATEGIES, WORLDS, fingerprint
+from .test_contract import OUTCOMES, STRATEGIES, WORLDS, ends, fingerprint
 
 AROUND = st.sampled_from([None, *named.CONTROLLERS.values()])
 
@@ -46,19 +46,6 @@ def made(make: Callable[[], Strategy], around: type[NoiseAware] | None) -> Strat
         return inner.fresh(1)
 
 
-def go(simulation: Simulation, schedule: list[tuple[int, Outcome]]) -> list[int]:
-    """Let work end as scheduled; return how many events there were after each step."""
-    counts: list[int] = []
-    for index, outcome in schedule:
-        simulation.fill()
-        flying = list(simulation.tree.in_flight)
-        if not flying:
-            break
-        simulation.finish(flying[index % len(flying)], outcome)
-        counts.append(len(simulation.events))
-    return counts
-
-
 def resumed(strategy: Strategy, journal: list[Event], world: StepTree, slots: int) -> Simulation:
     """A new process: a fresh strategy that is told what the journal holds, work in flight as it was."""
     simulation = Noisy(strategy, world, slots)
@@ -82,10 +69,10 @@ def test_a_killed_search_goes_on_as_if_nothing_had_been(
 ) -> None:
     """From a kill on, whatever ends next and however, it does what it would have done, and chooses what it would have chosen."""
     spared = Noisy(made(make, around), world, slots)
-    counts = [0, *go(spared, schedule)]
+    counts = [0, *ends(spared, schedule)]
     step = round(kill * (len(counts) - 1))
     killed = resumed(made(make, around), spared.events[: counts[step]], world, slots)
-    go(killed, schedule[step:])
+    list(ends(killed, schedule[step:]))
     assert killed.events == spared.events
     assert fingerprint(killed.strategy) == fingerprint(spared.strategy)
     assert killed.strategy.ask(killed.tree, slots) == spared.strategy.ask(spared.tree, slots)

@@ -54,9 +54,11 @@ class Asker:
             raise VerifierError(f"verifier {self.name!r} found no verdict in the reply {text[-80:]!r}: {why}")
         return Reply(data, response, usage)
 
-    async def write(self, candidate: Candidate, messages: Sequence[Message]) -> tuple[str, Usage]:
-        """Return a reply in whatever form, and what it cost."""
-        text, _, usage = await self._sample(candidate, messages, None)
+    async def write(
+        self, candidate: Candidate, messages: Sequence[Message], schema: Mapping[str, JSON] | None = None
+    ) -> tuple[str, Usage]:
+        """Return a reply in whatever form, also where it is not that of the `schema` that was asked for, and what it cost."""
+        text, _, usage = await self._sample(candidate, messages, schema)
         return text, usage
 
     async def _sample(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..core.errors import UsageError
 from ..core.protocols import Candidate, Model
 from ..core.schemas import form_of_object
-from ..core.types import JSON, NO_USAGE, Message, Semantics, Verdict
+from ..core.types import JSON, NO_USAGE, Message, Semantics, Usage, Verdict
 from .asking import Asker, Reply, chances
 from .fence import TAINTED, fenced
 from .showing import Show, shown
@@ -25,6 +25,11 @@ _SYSTEM = """You judge solutions to tasks. You are strict: most solutions that l
 {tainted}
 A solution is right if all of this holds: {criteria}
 {reply}"""
+
+_ARGUE = """You make the case for a solution to a task, so that others can judge whether it holds.
+{tainted}
+A solution is right if all of this holds: {criteria}
+Explain step by step why this one is right, as far as that can be said truthfully."""
 
 _REPLY = {
     (
@@ -51,6 +56,9 @@ class Judge:
     (Liu et al. 2023, G-Eval). A reply without a verdict counts as none, not as a bad one. What the candidate says is fenced
     and said to be material; a model may still be taken in by it, so prefer verifiers that run code where there is code.
 
+    With `argue` it is asked twice: first for the best case that can be made for the candidate, then for the verdict, beside that
+    case (Saad-Falcon et al. 2024, Archon's verifier).
+
     One call says little: `Vote(Judge(), k=8)` asks several times. The agent's own model shares its mistakes with the solver;
     `model=` has another one judge, whose calls are paid from the same budget.
 
@@ -59,6 +67,7 @@ class Judge:
         form: `yes-no`, or a `score` from 1 to `scale`.
         scale: highest score, from 2 to 9.
         think: whether it writes a critique before the verdict; without one a judgement costs a token or two.
+        argue: whether a call of its own argues for the candidate before.
         rounds: how often it is told to think again before the verdict counts (Muennighoff et al. 2025, s1, for judges: Chan et
             al. 2025, J1). Off-the-shelf judges often get worse by it: measure with `extra_rounds` first.
         accept: value from which it accepts a candidate; None only scores.
@@ -78,6 +87,7 @@ class Judge:
     form: Literal["yes-no", "score"] = "yes-no"
     scale: int = 5
     think: bool = True
+    argue: bool = False
     rounds: int = 0
     accept: float | None = None
     show: Show = "steps"
@@ -110,7 +120,7 @@ class Judge:
         return () if self.model is None else (self.model,)
 
     async def judge(self, candidate: Candidate) -> Verdict:
-        """Ask once, and again for each further round.
+        """Ask once, and again for each further round; before that for the case for the candidate, if there is to be one.
 
         Raises:
             VerifierError: no reply had a verdict.
@@ -118,6 +128,8 @@ class Judge:
         asker = Asker(self.name, self.model, self.temperature, self.max_tokens, logprobs=20)
         messages = self.messages(candidate)
         usage = NO_USAGE
+        if self.argue:
+            messages, usage = await self._argued(candidate, messages)
         reply = await asker.ask(candidate, messages, self.schema)
         for number in range(1, self.rounds + 1):
             usage += reply.usage
@@ -137,6 +149,15 @@ class Judge:
         if self.scope == "state":
             parts.append("It need not be finished. Judge whether it is on the way to a right solution.")
         return [Message("system", system), Message("user", "\n\n".join(parts))]
+
+    async def _argued(self, candidate: Candidate, messages: Sequence[Message]) -> tuple[list[Message], Usage]:
+        """Return what the model is asked, with the case for the candidate, and what writing that cost."""
+        system, user = messages
+        asker = Asker(self.name, self.model, self.temperature, self.max_tokens)
+        case = [Message("system", _ARGUE.format(tainted=TAINTED, criteria=self.criteria)), user]
+        # A seed that none of the rounds has.
+        text, usage = await asker.write(candidate.again(self.rounds + 1), case)
+        return [system, replace(user, content=f"{user.content}\n\n{fenced('case for it', text)}")], usage
 
     @property
     def schema(self) -> dict[str, JSON]:

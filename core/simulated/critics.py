@@ -59,7 +59,11 @@ class SimulatedCritic:
             return ModelResponse('{"critique": "I went through it and', Usage(), "length")
         properties: Mapping[str, JSON] = (request.response_schema or {}).get("properties", {})
         shown = fences(request)
-        solutions = [text for title, text in shown.items() if title != "task"]
+        solutions = [
+            text
+            for title, text in shown.items()
+            if title not in {"task", "case for it"} and not title.startswith("said of")
+        ]
         if "verdict" in properties:
             return self._verdict(solutions[-1], rng)
         if "score" in properties:
@@ -69,6 +73,10 @@ class SimulatedCritic:
             letters: list[str] = properties["best"]["enum"]
             seen = [self._seen(text, rng) + self.place / (1 + seat) for seat, text in enumerate(solutions)]
             return _reply({"critique": "read all", "best": letters[seen.index(max(seen))]})
+        if "order" in properties:
+            seen = [self._seen(text, rng) for text in solutions]
+            places = sorted(range(len(seen)), key=lambda place: (-seen[place], place))
+            return _reply({"critique": "read all", "order": " > ".join(f"[{place + 1}]" for place in places)})
         scores = {
             letter: round(1 + 9 * self._seen(text, rng)) for letter, text in zip("ABCDEFGHIJ", solutions, strict=False)
         }

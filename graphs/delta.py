@@ -24,6 +24,8 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 
+from .stored import CHAIN, WRITES
+
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig  # LangGraph brings it; its type is all that is needed
 
@@ -81,25 +83,6 @@ class JournalChannel(DeltaChannel[list[str]]):
         return self.writes <= 1 and super().is_available()
 
 
-_CHAIN = """
-WITH RECURSIVE chain(id, parent, type, checkpoint) AS (
-    SELECT checkpoint_id, parent_checkpoint_id, type, checkpoint FROM checkpoints
-    WHERE thread_id = :thread AND checkpoint_ns = :ns AND checkpoint_id = :head
-    UNION ALL
-    SELECT c.checkpoint_id, c.parent_checkpoint_id, c.type, c.checkpoint
-    FROM chain CROSS JOIN checkpoints c ON c.checkpoint_id = chain.parent
-    WHERE c.thread_id = :thread AND c.checkpoint_ns = :ns
-)
-SELECT id, type, checkpoint FROM chain
-"""
-
-_WRITES = """
-SELECT checkpoint_id, task_id, type, value FROM writes
-WHERE thread_id = :thread AND checkpoint_ns = :ns AND channel = :channel
-ORDER BY task_path, task_id, idx
-"""
-
-
 class JournalSaver(SqliteSaver):
     """The SQLite saver for asynchronous graphs and for threads of any length.
 
@@ -107,12 +90,6 @@ class JournalSaver(SqliteSaver):
     that LangGraph's own asynchronous saver runs takes longer, and a busy machine makes a search wait for it. Reads a delta
     channel without one SQL variable per super-step: SQLite allows 32,766 by default, and a longer run could not be resumed.
     """
-
-    def threads(self) -> list[str]:
-        """Return the names of all threads, the oldest first."""
-        with self.cursor(transaction=False) as cursor:
-            rows = cursor.execute("SELECT thread_id FROM checkpoints GROUP BY thread_id ORDER BY MIN(rowid)")
-            return [str(thread) for (thread,) in rows]
 
     async def aput(
         self,
@@ -172,7 +149,7 @@ class JournalSaver(SqliteSaver):
         """Walk from the head to the nearest snapshot, then collect the writes on the way, oldest first."""
         history: DeltaChannelHistory = {"writes": []}
         chain: list[str] = []
-        for checkpoint_id, kind, blob in cursor.execute(_CHAIN, keys):
+        for checkpoint_id, kind, blob in cursor.execute(CHAIN, keys):
             if checkpoint_id == keys["head"]:
                 continue  # its own writes belong to the checkpoint that comes next
             chain.append(checkpoint_id)
@@ -181,7 +158,7 @@ class JournalSaver(SqliteSaver):
                 history["seed"] = values[channel]
                 break
         writes: dict[str, list[PendingWrite]] = {checkpoint_id: [] for checkpoint_id in chain}
-        for checkpoint_id, task_id, kind, blob in cursor.execute(_WRITES, keys | {"channel": channel}):
+        for checkpoint_id, task_id, kind, blob in cursor.execute(WRITES, keys | {"channel": channel}):
             if checkpoint_id in writes:
                 writes[checkpoint_id].append((task_id, channel, self.serde.loads_typed((kind, blob))))
         history["writes"] = [write for checkpoint_id in reversed(chain) for write in writes[checkpoint_id]]

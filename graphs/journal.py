@@ -19,6 +19,7 @@ from ..core.events import JOURNAL_VERSION, Event
 from ..core.settings import home
 from ..core.tree import Tree
 from ..core.types import JSON, ROOT, Node
+from .stored import events_of_file
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -220,10 +221,5 @@ def new_seed() -> int:
 
 async def read_tree(run: Run, record: RunRecord) -> tuple[Tree, list[Event]]:
     """Return a run's tree and events as its journal has them now, without touching the run."""
-    from .machine import stored_events
-
-    events: list[Event] = []
-    if (run.folder / "journal.sqlite").is_file():
-        async with run.saver() as saver:
-            events = await stored_events(saver, record.run_id)
+    events = events_of_file(run.folder / "journal.sqlite", record.run_id)
     return Tree.fold(Node(ROOT, None, None, record.root_ref), events), events

@@ -5,25 +5,22 @@
     START -> drive -+-> END
                ^----+-> person -> drive
 
-LangGraph takes most of a second to load, so only what runs a search or reads a journal imports this module.
+LangGraph takes most of a second to load, so only what runs a search imports this module; `stored` reads journals without.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, TypedDict, cast
 
-from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command, interrupt
 
-from ..core.events import Cancelled, Denied, Event, Expanded, Failed, Judged, decode, encode
+from ..core.events import Event, decode, encode
 from ..core.tree import Tree
-from ..core.types import NO_USAGE, Usage
-from .delta import JournalChannel, JournalSaver
+from .delta import JournalChannel
 from .search import Search
 
 
@@ -118,39 +115,3 @@ async def run_search(search: Search, graph: Machine, thread: str, *, once: bool 
     finally:
         await search.close()
     return search.tree
-
-
-async def stored_events(saver: BaseCheckpointSaver[Any], thread: str) -> list[Event]:
-    """Return the events of a run as its journal has them now, without touching the run."""
-    graph = StateGraph(SearchState)
-    graph.add_node("drive", _nothing)
-    graph.add_edge(START, "drive")
-    config: Any = {"configurable": {"thread_id": thread}}
-    state = await graph.compile(checkpointer=saver).aget_state(config)
-    return events_of(cast("SearchState", state.values))
-
-
-async def stored_usage(saver: JournalSaver, run_id: str) -> dict[str, Usage]:
-    """Return what each search of a run spent as their journals have it, model calls left out, by its path within the run."""
-    spent: dict[str, Usage] = {}
-    for thread in saver.threads():
-        if thread == run_id or thread.startswith(f"{run_id}/"):
-            total = NO_USAGE
-            for event in await stored_events(saver, thread):
-                match event:
-                    case Expanded():
-                        total += replace(event.node.usage, nodes=1)
-                    case Judged() | Failed() | Cancelled() | Denied():
-                        total += event.usage
-                    case _:
-                        pass
-            total = replace(
-                total, prompt_tokens=0, cached_tokens=0, completion_tokens=0, cancelled_tokens=0, calls=0, usd=0.0
-            )
-            spent[thread.removeprefix(run_id).removeprefix("/")] = total
-    return spent
-
-
-def _nothing(state: SearchState) -> dict[str, Any]:  # noqa: ARG001 - LangGraph passes the state
-    """Stand in for the machine's node where the state is only read."""
-    return {}

@@ -30,6 +30,7 @@ from .journal import Run, RunRecord, RunStore, new_run_id, new_seed
 from .resources import Listener, Resources
 from .scope import Scope, form_of
 from .search import Search
+from .stored import usage
 from .task_files import files_of, host_texts
 
 
@@ -252,8 +253,6 @@ class LocalRunner:
         listener: Listener | None,
         started: Callable[[Running], None] | None,
     ) -> Result:
-        from .machine import stored_usage  # LangGraph takes its time to load
-
         task, budget, looks_on = Task(**record.task), Budget(**record.budget), self._observe()
         async with AsyncExitStack() as stack:
             stack.enter_context(_locked(run))
@@ -266,7 +265,7 @@ class LocalRunner:
             resources = Resources(
                 run, record, log, saver, stack, budget, listener or (lambda _path, _events, _tree: None), looks_on
             )
-            resources.stored = await stored_usage(saver, record.run_id)
+            resources.stored = usage(saver.conn, record.run_id)
             ledger = Ledger(budget, spent=resources.spent(""), elapsed_seconds=record.elapsed_seconds)
             supply = await resources.sandboxes(agent)
             if (source := files_of(task)) is not None and supply is not None:

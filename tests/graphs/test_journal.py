@@ -23,14 +23,16 @@ import pytest
 
 from branchwise.core.errors import JournalError, JournalVersionMismatch, UsageError
 from branchwise.core.events import JOURNAL_VERSION
+from branchwise.core.tree import Tree
 from branchwise.graphs.delta import JournalSaver
 from branchwise.graphs.journal import Run, RunRecord, RunStore, read_tree
+from branchwise.graphs.stored import events_of_file
 
 SCRIPT = Path(__file__).parent / "killable.py"
 killable = runpy.run_path(str(SCRIPT))
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["branchwise.graphs"])
+processes.set_forkserver_preload(["branchwise.graphs.runner", "branchwise.graphs.machine"])
 
 
 def start(folder: Path, **options: Any) -> ForkServerProcess:
@@ -114,9 +116,11 @@ async def test_an_ended_run_is_told_at_once(tmp_path: Path) -> None:
 async def test_killed_between_the_last_step_and_its_checkpoint(tmp_path: Path) -> None:
     """A run whose last super-step was stored but not checkpointed ends with its tree, not without one."""
     first = await killable["search"](tmp_path, nodes=30)
+    journal = events_of_file(tmp_path / "journal.sqlite", "run")
     with sqlite3.connect(tmp_path / "journal.sqlite") as db:
         db.execute("DELETE FROM checkpoints WHERE checkpoint_id = (SELECT max(checkpoint_id) FROM checkpoints)")
     db.close()
+    assert events_of_file(tmp_path / "journal.sqlite", "run") == journal
     second = await killable["search"](tmp_path, nodes=30)
     assert killable["summary"](second) == killable["summary"](first)
 
@@ -154,7 +158,10 @@ async def test_the_journal_grows_linearly(tmp_path: Path) -> None:
 
 
 def test_no_snapshots_of_the_whole(tmp_path: Path) -> None:
-    """LangGraph's periodic snapshots, here made frequent, are taken once per resume at most; the tree is the same."""
+    """LangGraph's periodic snapshots, here made frequent, are taken once per resume at most; the tree is the same.
+
+    Whoever only reads the journal sees the same with snapshots in it.
+    """
     call = f"import runpy; runpy.run_path({str(SCRIPT)!r})['main'](__import__('pathlib').Path({str(tmp_path)!r}), "
 
     def go_on(nodes: int) -> tuple[dict[str, Any], int]:
@@ -170,6 +177,8 @@ def test_no_snapshots_of_the_whole(tmp_path: Path) -> None:
     assert size_after < 1.5 * size
     third, _ = go_on(420)
     assert (len(third), third[:411]) == (421, second)
+    read = Tree.fold(killable["WORLD"].root(), events_of_file(tmp_path / "journal.sqlite", "run"))
+    assert killable["summary"](read)["nodes"] == third
 
 
 async def test_more_steps_than_sqlite_has_variables(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..agents.agent import Agent
@@ -178,11 +179,20 @@ class Scope:
             await children.close()
         return await outcome(tree, self.ledger, solver, retention, run_id=self.thread, origin=origin)
 
-    def share(self, part: float) -> Budget:
-        """Return a part, in (0, 1], of what is left of every limit here; the deadline stays."""
+    def share(self, part: float, among: Sequence[str] = ()) -> Budget:
+        """Return a part, in (0, 1], of what is left of every limit here; the deadline stays.
+
+        Args:
+            part: which part.
+            among: searches within this one that share it: what earlier processes spent on them counts as left, so that they get
+                after a kill what they had before.
+        """
         limits: dict[str, float | None] = {"snapshot_bytes": None}
-        for name in LIMITS:
+        paths = [f"{self.path}/{name}" if self.path else name for name in among]
+        before = sum((self.resources.spent(path) for path in paths), NO_USAGE)
+        for name, measure in LIMITS.items():
             if (left := self.ledger.left(name)) is not None:
+                left += measure(before)
                 limits[name] = part * left if name in _FRACTIONS else max(1, int(part * left))
         return Budget.model_validate({name: amount for name, amount in limits.items() if amount != 0})
 

@@ -192,9 +192,14 @@ class Stage:
             raise Interrupted(replace(first, questions=tuple(q for result in stopped for q in result.questions)))
         return [item for item in ended if not isinstance(item, BaseException) or isinstance(item, BranchwiseError)]
 
-    def share(self, part: float) -> Budget:
-        """Return a part, in (0, 1], of what is left of every limit; the deadline stays."""
-        return self.scope.share(part)
+    def share(self, part: float, among: Sequence[str] = ()) -> Budget:
+        """Return a part, in (0, 1], of what is left of every limit; the deadline stays.
+
+        Args:
+            part: which part.
+            among: names of the searches that share it; they get after a kill what they had before.
+        """
+        return self.scope.share(part, among)
 
     @property
     def spent(self) -> bool:

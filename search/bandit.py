@@ -109,7 +109,7 @@ class UCB:
 
     def bounds(self, arms: Mapping[str, Arm], suits: Mapping[str, float] | None = None) -> dict[str, float]:
         """Return the upper confidence bound of each arm; infinite for one that is to be tried first."""
-        told = {} if suits is None or self.prior == 0 else suits
+        told: Mapping[str, float] = {} if suits is None or self.prior == 0 else suits
         rounds = sum(arm.pulls for arm in arms.values())
         return {
             name: float("inf") if not told and arm.pulls == 0 else self._bound(arm, rounds, told.get(name, 0.0))

@@ -4,15 +4,39 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from branchwise.graphs.machine import search_graph
 from branchwise.graphs.solve import solve_graph
+from branchwise.graphs.teams.constraint_loop import ConstraintLoop
+from branchwise.verifiers import Constraint
 
 PAGE = Path(__file__).parents[1] / "docs" / "graphs.md"
 
+GRAPHS: dict[str, Any] = {
+    "Search": search_graph(),
+    "Solve: plan, search, verify, refine": solve_graph(),
+    "Constraints: check point by point, mend what is violated": ConstraintLoop((Constraint("x"),)).graph(),
+}
+"""What is drawn, by the heading that the drawing stands under."""
+
+
+def drawings() -> dict[str, str]:
+    """The page's drawings by the last heading before each."""
+    shown: dict[str, str] = {}
+    heading = ""
+    for found in re.finditer(r"^#+ ([^\n]*)$|^```mermaid\n(.*?)```", PAGE.read_text(), re.DOTALL | re.MULTILINE):
+        if found[2] is None:
+            heading = found[1]
+        else:
+            shown[heading] = found[2]
+    return shown
+
 
 def test_the_drawings_are_those_of_the_compiled_graphs() -> None:
-    """Each drawing is what LangGraph draws of the graph."""
-    shown = re.findall(r"```mermaid\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    made = [graph.compile().get_graph().draw_mermaid(with_styles=False) for graph in (search_graph(), solve_graph())]
-    assert [drawing.split() for drawing in shown] == [drawing.split() for drawing in made]
+    """Each drawing is what LangGraph draws of the graph, and every graph is drawn."""
+    made = {name: graph.compile().get_graph().draw_mermaid(with_styles=False) for name, graph in GRAPHS.items()}
+    shown = drawings()
+    assert shown.keys() == made.keys()
+    for name, drawing in made.items():
+        assert shown[name].split() == drawing.split(), name

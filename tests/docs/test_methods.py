@@ -23,7 +23,9 @@ CELLS = [
 ]
 """The second column of every table, and whether it is about verifiers."""
 
-KNOWN: dict[str, Any] = {"bw": bw, **vars(bw.verifiers), **vars(bw.search)}
+TEAMS = {name: getattr(bw.teams, name) for name in bw.teams.__all__}
+
+KNOWN: dict[str, Any] = {"bw": bw, **vars(bw.verifiers), **vars(bw.search), **TEAMS}
 """What the page's lines of code may use; a line that uses anything else needs what only a user has."""
 
 LINES = [
@@ -43,9 +45,9 @@ NAMES = [
 
 @pytest.mark.parametrize("line", LINES)
 def test_a_line_of_code_makes_a_method(line: str) -> None:
-    """What is written there makes a strategy, a selector or a verifier."""
+    """What is written there makes a strategy, a selector, a verifier or a team."""
     made = eval(line, KNOWN)
-    assert hasattr(made, "fresh") or hasattr(made, "choose") or hasattr(made, "judge")
+    assert any(hasattr(made, name) for name in ("fresh", "choose", "judge", "graph"))
 
 
 @pytest.mark.parametrize(("judging", "name"), NAMES, ids=[name for _, name in NAMES])

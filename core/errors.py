@@ -14,11 +14,14 @@
     |- ToolError
     |  |- ToolNotFound
     |  |- ToolArgumentsInvalid        these become observations for the model
+    |  |- ActionFailed                so do these: a page did not do what was asked of it
+    |  |- ActionHeld                  what is asked for cannot be taken back
     |- SandboxError
     |  |- SandboxStartFailed
     |  |- SandboxLost                 the container or its worker is gone; never a wrong result
     |  |- SandboxTimeout(TimeoutError)
     |  |- OutputLimitExceeded
+    |  |- StateDiverged               bringing a state back led to another one
     |- VerifierError
     |  |- RewardOutOfRange
     |- SearchError
@@ -106,6 +109,14 @@ class ToolArgumentsInvalid(ToolError):
     """The arguments do not fit the tool's parameters."""
 
 
+class ActionFailed(ToolError):
+    """An action on a page could not be done; says why, and what is nearest to what was meant."""
+
+
+class ActionHeld(ToolError):
+    """An action on a page cannot be taken back, and is not done on a branch that may be thrown away."""
+
+
 class SandboxError(BranchwiseError):
     """The sandbox itself failed, not the program in it."""
 
@@ -124,6 +135,10 @@ class SandboxTimeout(SandboxError, TimeoutError):
 
 class OutputLimitExceeded(SandboxError):
     """More bytes would have to be moved than the limit allows."""
+
+
+class StateDiverged(SandboxError):
+    """A state was to be brought back by doing its actions again, and came out as another one. It is not searched on."""
 
 
 class VerifierError(BranchwiseError):

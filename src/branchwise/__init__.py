@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from branchwise.agents import Agent, Planner, Spawn, variants
     from branchwise.core.budget import Ledger
     from branchwise.core.errors import (
+        ActionFailed,
+        ActionHeld,
         BranchwiseError,
         BudgetExceeded,
         CatalogError,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
         SandboxStartFailed,
         SandboxTimeout,
         SearchError,
+        StateDiverged,
         ToolArgumentsInvalid,
         ToolError,
         ToolNotFound,
@@ -90,10 +93,10 @@ else:
             "agents": "Agent Planner Spawn",
             "core.budget": "Ledger",
             "core.errors": """
-                BranchwiseError BudgetExceeded CatalogError EmptyFrontier JournalError JournalVersionMismatch ModelError
-                ModelOutputInvalid ModelRefused ModelTimeout ModelUnavailable OutputLimitExceeded RewardOutOfRange
-                SandboxError SandboxLost SandboxStartFailed SandboxTimeout SearchError ToolArgumentsInvalid ToolError
-                ToolNotFound UsageError VerifierError
+                ActionFailed ActionHeld BranchwiseError BudgetExceeded CatalogError EmptyFrontier JournalError
+                JournalVersionMismatch ModelError ModelOutputInvalid ModelRefused ModelTimeout ModelUnavailable
+                OutputLimitExceeded RewardOutOfRange SandboxError SandboxLost SandboxStartFailed SandboxTimeout SearchError
+                StateDiverged ToolArgumentsInvalid ToolError ToolNotFound UsageError VerifierError
             """,
             "core.events": "Event Within",
             "core.groups": "Conclusion Group",
@@ -112,6 +115,8 @@ else:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ActionFailed",
+    "ActionHeld",
     "Agent",
     "Appraisal",
     "BranchwiseError",
@@ -154,6 +159,7 @@ __all__ = [
     "SearchError",
     "Selector",
     "Spawn",
+    "StateDiverged",
     "Step",
     "Strategy",
     "Task",

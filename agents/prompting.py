@@ -7,11 +7,13 @@ asks exactly what the killed one asked.
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..core.errors import UsageError
+from ..core.marks import visible
 from ..core.protocols import Variant
 from ..core.tree import TreeView
 from ..core.turns import begun, text_of, turns
@@ -107,7 +109,7 @@ class Prompter:
         task = self.task if variant is None else variant.put(self.task, self.seed)
         about = mentioned({path: self.files[path] for path in self._shown()}, feedback) if self.agent.outline else []
         hint = "The failing tests mention, the most frequent first: " + ", ".join(
-            f"{name} in {path}" for path, name in about
+            f"{name} in {visible(path, lines=False)}" for path, name in about
         )
         return fill(
             "task",
@@ -122,18 +124,19 @@ class Prompter:
         if not self.files or context == "none":
             return ""
         if context == "list":
-            return "Files:\n" + "\n".join(sorted(self.files))
+            return "Files:\n" + "\n".join(visible(path, lines=False) for path in sorted(self.files))
         shown: list[str] = []
         room = FILES_LIMIT_CHARS
         for path in sorted(self._shown(), key=lambda path: first.index(path) if path in first else len(first)):
-            text = self.files[path]
+            text, name = self.files[path], visible(path, lines=False)
             if self.agent.outline and path.endswith(".py"):
                 text = outline(text)
             if len(text) > room:
-                shown.append(f"{path} (not shown, {len(text)} characters; read it)")
+                shown.append(f"{name} (not shown, {len(text)} characters; read it)")
                 continue
             room -= len(text)
-            shown.append(f"{path}:\n```\n{text.rstrip()}\n```")
+            fence = _longer_than_any_in(text)
+            shown.append(f"{name}:\n{fence}\n{text.rstrip()}\n{fence}")
         return "\n\n".join(shown)
 
     def _shown(self) -> list[str]:
@@ -152,6 +155,11 @@ def _add(messages: list[Message], framing: Framing | None, view: TreeView) -> No
         messages[-1] = replace(messages[-1], content=f"{messages[-1].content}\n\n{text}")
     else:
         messages.append(Message("user", text))
+
+
+def _longer_than_any_in(text: str) -> str:
+    """Return a fence of backticks that does not occur in a text, so that the text cannot end it."""
+    return "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
 
 
 def _matches(path: str, pattern: str) -> bool:

@@ -17,12 +17,15 @@ from ..core.groups import Child, Conclusion, join
 from ..core.protocols import Context
 from ..core.types import Budget, Node, Step, Task, ToolCall
 from ..tools.tool import Tool, tool
+from ..verifiers.fence import fenced
 
 if TYPE_CHECKING:
     from .agent import Agent
 
 ANSWER_LIMIT_CHARS = 2_000
 """A longer answer is cut before the parent sees it."""
+
+REASON_LIMIT_CHARS = 200
 
 DAY_SECONDS = 86_400.0
 """Joining is bounded by the budget and the model's own deadline, not by a tool's."""
@@ -173,14 +176,15 @@ def _spawned(step: Step | None) -> list[tuple[int, ToolCall]]:
 def _told(name: str, child: Child, ended: bool) -> str:
     if not ended:
         return f"{name} is still working"
-    return f"{name} {_came_to(child.conclusion())}"
+    return f"{name} {_came_to(name, child.conclusion())}"
 
 
-def _came_to(conclusion: Conclusion) -> str:
-    if conclusion.failed:
-        return f"failed: {conclusion.reason[:200]}"
-    if conclusion.answer is None:
-        return f"found no answer: {conclusion.reason[:200]}"
+def _came_to(name: str, conclusion: Conclusion) -> str:
+    """Say what a search came to so that it cannot say anything in the name of another one: these begin with a new line."""
+    if conclusion.failed or conclusion.answer is None:
+        reason = " ".join(conclusion.reason.split())[:REASON_LIMIT_CHARS]
+        return f"failed: {reason}" if conclusion.failed else f"found no answer: {reason}"
     answer = conclusion.answer
     cut = answer if len(answer) <= ANSWER_LIMIT_CHARS else answer[:ANSWER_LIMIT_CHARS] + " … (cut)"
-    return f"answers{'' if conclusion.valid else ' (not accepted by its verifiers)'}: {cut}"
+    told = cut if len(cut.splitlines()) <= 1 else f"\n{fenced(f'answer of {name}', cut)}"
+    return f"answers{'' if conclusion.valid else ' (not accepted by its verifiers)'}: {told}"

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..core.errors import UsageError
+from ..core.marks import visible
 from ..core.people import Question
 from ..core.types import Result
 
@@ -51,7 +52,7 @@ def _read(text: str, *, approval: bool) -> Any:
 def show_questions(console: Console, result: Result) -> None:
     """Print what is asked, and how to answer from another command."""
     for question in result.questions:
-        console.print(f"\n[yellow]?[/] {escape(_asked(question))}", highlight=False)
+        console.print(f"\n[yellow]?[/] {escape(shown(question))}", highlight=False)
         console.print(
             f"  `branchwise resume {result.run_id} --answer {question.id}=ANSWER`", highlight=False, soft_wrap=True
         )
@@ -61,7 +62,7 @@ def ask(console: Console, questions: Sequence[Question]) -> dict[str, Any]:
     """Ask the person at the terminal."""
     answers: dict[str, Any] = {}
     for question in questions:
-        console.print(f"\n[yellow]?[/] {escape(_asked(question))}", highlight=False)
+        console.print(f"\n[yellow]?[/] {escape(shown(question))}", highlight=False)
         if question.kind == "approve":
             if typer.confirm("  allow it", default=False):
                 answers[question.id] = True
@@ -73,10 +74,11 @@ def ask(console: Console, questions: Sequence[Question]) -> dict[str, Any]:
     return answers
 
 
-def _asked(question: Question) -> str:
+def shown(question: Question) -> str:
+    """Return a question as it is shown: nothing in it may look like another one, or hide what it says."""
     if question.kind == "ask":
-        return question.text
+        return "The agent asks: " + visible(question.text).replace("\n", "\n    ")
     arguments = ", ".join(
         f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in question.arguments.items()
     )
-    return f"May this be done: {question.tool}({arguments})"
+    return visible(f"May this be done: {question.tool}({arguments})", lines=False)

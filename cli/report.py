@@ -13,6 +13,7 @@ from rich.table import Column, Table
 
 from ..core.errors import UsageError
 from ..core.events import encode
+from ..core.marks import visible
 from ..core.types import NodeId, Result
 from ..graphs import Run, RunRecord, RunStore
 from ..graphs.journal import read_tree
@@ -36,7 +37,7 @@ def show_result(console: Console, result: Result, *, applied: bool) -> None:
     outcome = "[green]accepted[/]" if result.accepted else f"[yellow]{open_word}[/]"
     usage = result.usage
     console.print(
-        f"\n{outcome} ({escape(result.stop_detail)}); {len(result.tree) - 1} nodes, {usage.tokens} tokens "
+        f"\n{outcome} ({escape(visible(result.stop_detail))}); {len(result.tree) - 1} nodes, {usage.tokens} tokens "
         f"({usage.cached_tokens} from cache), {usage.calls} model calls, {result.seconds:.1f} s",
         highlight=False,
     )
@@ -52,10 +53,11 @@ def show_result(console: Console, result: Result, *, applied: bool) -> None:
     for verdict in result.verdicts[-1:]:
         level = f", {verdict.integrity}" if verdict.integrity else ""
         console.print(
-            f"{escape(verdict.verifier)}: {verdict.value:.2f}{level}. {escape(verdict.feedback[:200])}", highlight=False
+            f"{escape(verdict.verifier)}: {verdict.value:.2f}{level}. {escape(visible(verdict.feedback[:200]))}",
+            highlight=False,
         )
     if result.answer:
-        console.print(f"\n{escape(result.answer)}", highlight=False)
+        console.print(f"\n{escape(visible(result.answer))}", highlight=False)
     if result.files or result.deleted:
         names = ", ".join(sorted([*result.files, *result.deleted]))
         where = "written" if applied else f"`branchwise view {result.run_id} --patch` shows them"
@@ -129,7 +131,7 @@ async def show_run(console: Console, run_id: str, *, node: int | None, patch: bo
         created = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.created))
         detail = tree.stopped.detail if tree.stopped is not None else "it did not end"
         console.print(
-            f"\n{_status(run, record)}: {escape(detail)}; {len(tree) - 1} nodes, {tree.usage.tokens} tokens, begun {created}; "
+            f"\n{_status(run, record)}: {escape(visible(detail))}; {len(tree) - 1} nodes, {tree.usage.tokens} tokens, begun {created}; "
             f"model {record.model}",
             highlight=False,
         )

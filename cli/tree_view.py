@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.text import Text
 from rich.tree import Tree as RichTree
 
+from ..core.marks import visible
 from ..core.tree import Tree
 from ..core.types import ROOT, Node, NodeId, Step
 
@@ -94,7 +95,7 @@ def action(step: Step | None, width: int = 72) -> str:
             text += " → error"
     else:
         text = f"{step.kind}: {step.text}"
-    text = " ".join(text.split())
+    text = visible(" ".join(text.split())[: width + 1])
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
@@ -115,12 +116,12 @@ def steps_of(tree: Tree, node: NodeId) -> str:
         cost = f"{usage.tokens} tokens, sandbox {usage.sandbox_seconds:.2f} s, {usage.snapshot_bytes:,} bytes new"
         parts.append(f"[bold]step {here.depth}[/] [dim](node {here.id}, {cost})[/]")
         if step.text:
-            parts.append(escape(step.text.strip()))
+            parts.append(escape(visible(step.text.strip())))
         parts += [
-            f"[cyan]{escape(c.name)}[/] {escape(json.dumps(dict(c.arguments), ensure_ascii=False, indent=1))}"
+            f"[cyan]{escape(visible(c.name))}[/] {escape(visible(json.dumps(dict(c.arguments), ensure_ascii=False, indent=1)))}"
             for c in step.calls
         ]
-        parts += [f"[{'dim' if o.ok else 'red'}]{escape(o.text)}[/]" for o in step.observations]
+        parts += [f"[{'dim' if o.ok else 'red'}]{escape(visible(o.text))}[/]" for o in step.observations]
         for verdict in tree.verdicts(here.id):
             mark = {True: "accepted", False: "rejected", None: "scored"}[verdict.passed]
             level = f", {verdict.integrity}" if verdict.integrity else ""

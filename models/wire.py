@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from ..core.errors import ModelOutputInvalid, ModelUnavailable, UsageError
+from ..core.marks import harmless
 from ..core.protocols import Meter
 from ..core.types import JSON, Message, ModelRequest, ModelResponse, TokenLogprob, ToolCall, ToolSpec
 
@@ -29,24 +30,34 @@ _FINISH: dict[str, FinishReason] = {
 
 
 def messages_json(messages: tuple[Message, ...]) -> list[dict[str, JSON]]:
-    """Return the messages as the API wants them; equal prefixes give equal JSON, which prefix caches rely on."""
+    """Return the messages as the API wants them; equal prefixes give equal JSON, which prefix caches rely on.
+
+    Many servers take a chat template's marks for real wherever they stand, so in what is not the system prompt none is left
+    whole: a tool's result cannot end its turn and begin another.
+    """
     return [_message_json(message) for message in messages]
 
 
 def _message_json(message: Message) -> dict[str, JSON]:
-    row: dict[str, JSON] = {"role": message.role, "content": message.content}
+    content = message.content if message.role == "system" else harmless(message.content)
+    row: dict[str, JSON] = {"role": message.role, "content": content}
     if message.tool_calls:
         row["tool_calls"] = [
             {
                 "id": call.id,
                 "type": "function",
-                "function": {"name": call.name, "arguments": json.dumps(dict(call.arguments))},
+                "function": {"name": harmless(call.name), "arguments": _arguments_json(call)},
             }
             for call in message.tool_calls
         ]
     if message.tool_call_id is not None:
         row["tool_call_id"] = message.tool_call_id
     return row
+
+
+def _arguments_json(call: ToolCall) -> str:
+    plain = harmless(json.dumps(dict(call.arguments), ensure_ascii=False))
+    return json.dumps(json.loads(plain))  # templates show the arguments' text, in which an escaped mark is whole again
 
 
 def prompt_json(request: ModelRequest) -> list[dict[str, JSON]]:

@@ -46,6 +46,8 @@ class RunRecord:
     """`repr` of the agent's selector, likewise."""
     team: str = field(default="None", kw_only=True)
     """`repr` of the agent's team, likewise."""
+    variants: list[str] = field(default_factory=list[str], kw_only=True)
+    """Names of the agent's variants of a task, likewise: trajectories are of the variant of a number."""
     added: list[str] = field(default_factory=list[str], kw_only=True)
     """The verifiers that the command line gave the agent beside its own, as they were written there."""
     model: str

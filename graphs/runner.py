@@ -208,6 +208,7 @@ class LocalRunner:
             strategy=repr(strategy.fresh(seed)),
             selector=repr(agent.select),
             team=repr(agent.team),
+            variants=[variant.name for variant in agent.variants],
             model=agent.model if isinstance(agent.model, str) else agent.model.name,
             source=source,
             added=[*added],
@@ -230,12 +231,9 @@ class LocalRunner:
         run = self.store.open(run_id)
         record = run.load()
         strategy = search if search is not None else agent.strategy
-        began = (record.agent, record.strategy, record.selector, record.team)
-        if began != (agent.name, repr(strategy.fresh(record.seed)), repr(agent.select), repr(agent.team)):
+        if differing := _differing(record, agent, repr(strategy.fresh(record.seed))):
             raise JournalVersionMismatch(
-                f"run {record.run_id} was begun by agent {record.agent!r} with {record.strategy}, select={record.selector}, "
-                f"team={record.team}; this is {agent.name!r} with {strategy!r}, select={agent.select!r}, team={agent.team!r}: "
-                "resume it with the same definition"
+                f"run {record.run_id} was begun with {'; '.join(differing)}: resume it with the same definition"
             )
         if budget is not None:
             record.budget = budget.model_dump(mode="json", exclude_defaults=True)
@@ -285,6 +283,18 @@ class LocalRunner:
             run.save(record)
             ended(result)
             return result
+
+
+def _differing(record: RunRecord, agent: Agent, strategy: str) -> list[str]:
+    """Return what a run was begun with where the agent is another now."""
+    now = {
+        "agent": agent.name,
+        "strategy": strategy,
+        "selector": repr(agent.select),
+        "team": repr(agent.team),
+        "variants": [variant.name for variant in agent.variants],
+    }
+    return [f"{name} {getattr(record, name)}, not {it}" for name, it in now.items() if getattr(record, name) != it]
 
 
 def _take_answers(run: Run, record: RunRecord, answers: Mapping[str, JSON]) -> None:

@@ -29,6 +29,25 @@ def read_asserts(lines: Iterable[str], function: str) -> list[Case]:
     return [cases[0] for cases in found.values() if len(cases) == 1]
 
 
+def calls_of(cases: Iterable[Case], function: str) -> list[str]:
+    """Return the calls of some cases without what must come out, as code."""
+    written: list[str] = []
+    for case in cases:
+        named = (f"{name}={value!r}" for name, value in case.kwargs.items())
+        written.append(f"{function}({', '.join([*map(repr, case.args), *named])})")
+    return written
+
+
+def agreed(cases: Iterable[Case], others: Iterable[Case]) -> list[Case]:
+    """Return those cases of which others want the same of the same call."""
+    wanted = {_whole(case) for case in others}
+    return [case for case in cases if _whole(case) in wanted]
+
+
+def _whole(case: Case) -> str:
+    return repr(dump([case.args, dict(case.kwargs), case.expected]))
+
+
 def _case(line: str, function: str) -> Case | None:
     try:
         body = ast.parse(line).body

@@ -52,9 +52,14 @@ def one_meaning(owner: str, parts: Sequence[Verifier]) -> Semantics:
 def check_together(owner: str, verifiers: Sequence[Verifier]) -> None:
     """Refuse verifiers whose values a node's value cannot be the mean of: preferences beside values of another kind.
 
+    Two of one name are refused too: strategies know by it whose verdict they see.
+
     Raises:
         UsageError: with what would make them alike.
     """
+    names = [verifier.name for verifier in verifiers]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"{owner} has two verifiers called {twice[0]!r}; give one of them another name=")
     single = [verifier for verifier in verifiers if verifier.scope in {"state", "answer"}]
     if any(verifier.semantics == "preference" for verifier in single):
         one_meaning(owner, [verifier for verifier in single if verifier.semantics != "likelihood"])

@@ -16,7 +16,7 @@ from ..core.tree import TreeView
 from ..core.types import JSON, NO_USAGE, Message, NodeId, Semantics, Task, Usage, Verdict
 from .answers import check_file
 from .asking import Asker
-from .asserts import read_asserts
+from .asserts import agreed, calls_of, read_asserts
 from .cases import Case
 from .combining import spent
 from .fence import TAINTED, fenced
@@ -33,6 +33,11 @@ _WRITE_CALLS = """You write tests for a task before anybody has solved it.
 {tainted}
 Write up to {cap} lines, each a test of the function `{function}` of the form `assert {function}(...) == ...` with literal values only.
 Work out what must come out from the task's words. Begin with its own examples, then take other cases, small and at the edges."""
+
+_WORK_OUT = """You say what a function returns that nobody has written yet.
+{tainted}
+The task says what `{function}` does. For each of the calls write a line of the form `assert {function}(...) == ...` with literal values
+only. Work out what must come out from the task's words; leave a call out of which they do not say it."""
 
 _WRITE_STATEMENTS = """You say how one can tell whether a solution to a task is right, before anybody has solved it.
 {tainted}
@@ -61,12 +66,15 @@ class WrittenTests:
     A model's tests are often wrong. `scope="set"` therefore compares: it counts only those that some candidate passes and
     not every one does, for a test that nobody passes is most likely wrong and one that all pass says nothing. It is
     asked at the search's end (`search.Comparing`). The other scopes give the share of tests that pass while it goes on, and
-    accept nothing unless told to.
+    accept nothing unless told to. `agree=True` has every call worked out once more by a call to the model that is shown no
+    results, and keeps the tests of which both say the same: fewer and truer ones.
 
     Args:
         function: name of the function that the tests call, or what gives it for a task; None for statements.
         file: the Python file in the work space; None takes the code out of the answer. Only with a function.
         cap: tests to ask for, >= 1.
+        agree: whether a test counts only where a second call to the model, which sees the task and the calls alone, wants the same
+            of it. Only with a function.
         repeat: how often the tests are run; all runs must agree, >= 1. Statements are judged once.
         accept: share of tests from which it accepts a candidate; None only scores.
         tolerance: largest difference of numbers, relative or absolute.
@@ -86,6 +94,7 @@ class WrittenTests:
     function: str | Callable[[Task], str] | None = None
     file: str | None = None
     cap: int = 8
+    agree: bool = False
     repeat: int = 2
     accept: float | None = None
     tolerance: float | None = None
@@ -112,6 +121,8 @@ class WrittenTests:
             raise UsageError("WrittenTests(scope='state') runs code of the work space; give it function= and file=")
         if self.function is None and self.file is not None:
             raise UsageError("WrittenTests(file=...) runs code; give it function= as well")
+        if self.function is None and self.agree:
+            raise UsageError("WrittenTests(agree=True) compares what calls return; give it function= as well")
 
     @property
     def parts(self) -> Sequence[Verifier]:
@@ -148,7 +159,7 @@ class WrittenTests:
         """Return tests for a candidate's task, written anew, each a line of text.
 
         Raises:
-            VerifierError: the model wrote no test that can be used.
+            VerifierError: the model wrote no test that can be used, or none that it agrees on with itself.
         """
         return tuple(test.name if isinstance(test, Case) else test for test in await self._write(candidate))
 
@@ -170,17 +181,38 @@ class WrittenTests:
             system = _WRITE_STATEMENTS.format(tainted=TAINTED, cap=self.cap)
         else:
             system = _WRITE_CALLS.format(tainted=TAINTED, cap=self.cap, function=function)
-        messages = [Message("system", system), Message("user", fenced("task", candidate.task.prompt))]
-        line: JSON = {"type": "string", "maxLength": _TEST_LIMIT_CHARS}
-        schema = form_of_object(tests={"type": "array", "items": line, "minItems": 1, "maxItems": self.cap})
+        task = fenced("task", candidate.task.prompt)
         lines: list[str] = []
+        agreed_on = " that it agrees on with itself" if self.agree else ""
         for attempt in range(_ATTEMPTS):
             # Seeds that do not depend on the candidate: a resumed run finds the tests in its log of calls.
-            reply = await self._asker.ask(replace(candidate, seed=derive_seed(0, attempt)), messages, schema)
-            lines = [str(text) for text in reply.data["tests"]][: self.cap]
-            if tests := self._read(lines, candidate.task):
+            lines = await self._lines(candidate, derive_seed(0, attempt), system, task)
+            tests = self._read(lines, candidate.task)
+            if tests and self.agree and function is not None:
+                tests = await self._agreed(candidate, derive_seed(1, attempt), function, tests)
+            if tests:
                 return tests
-        raise VerifierError(f"verifier {self.name!r}: none of the lines that the model wrote is a test: {lines!r:.300}")
+        raise VerifierError(
+            f"verifier {self.name!r}: none of the lines that the model wrote is a test{agreed_on}: {lines!r:.300}"
+        )
+
+    async def _agreed(
+        self, candidate: Candidate, seed: int, function: str, tests: Sequence[Case | str]
+    ) -> tuple[Case, ...]:
+        """Return the tests of which a second writer, who sees the calls alone, wants the same."""
+        cases = [test for test in tests if isinstance(test, Case)]
+        system = _WORK_OUT.format(tainted=TAINTED, function=function)
+        user = [fenced("task", candidate.task.prompt), fenced("calls", "\n".join(calls_of(cases, function)))]
+        lines = await self._lines(candidate, seed, system, "\n\n".join(user))
+        return tuple(agreed(cases, read_asserts(lines, function)))
+
+    async def _lines(self, candidate: Candidate, seed: int, system: str, user: str) -> list[str]:
+        """Return up to `cap` lines that the model writes."""
+        line: JSON = {"type": "string", "maxLength": _TEST_LIMIT_CHARS}
+        schema = form_of_object(tests={"type": "array", "items": line, "minItems": 1, "maxItems": self.cap})
+        messages = [Message("system", system), Message("user", user)]
+        reply = await self._asker.ask(replace(candidate, seed=seed), messages, schema)
+        return [str(text) for text in reply.data["tests"]][: self.cap]
 
     def _read(self, lines: Sequence[str], task: Task) -> tuple[Case | str, ...]:
         """Return the tests that lines are; those that are none are left out."""

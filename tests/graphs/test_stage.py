@@ -97,7 +97,7 @@ async def test_a_run_that_ended_is_paid_once(runner: LocalRunner) -> None:
     assert (again.answer, again.usage.calls) == (first.answer, first.usage.calls)
     assert isinstance(made.model, ScriptedModel)
     assert len(made.model.requests) == 3
-    with pytest.raises(bw.JournalVersionMismatch, match="team=Pair"):
+    with pytest.raises(bw.JournalVersionMismatch, match="team Pair"):
         await runner.resume(replace(made, team=None), first.run_id)
 
 

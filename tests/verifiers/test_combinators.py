@@ -187,6 +187,12 @@ def test_values_of_different_meaning_are_not_mixed() -> None:
     assert All(Legality()).semantics == "violation"
 
 
+def test_verifiers_of_one_agent_have_names_of_their_own() -> None:
+    """Strategies know by the name whose verdict they see."""
+    with pytest.raises(UsageError, match="agent 'a' has two verifiers called 'same'; give one of them another name="):
+        bw.Agent(name="a", model="embedded:x", verifiers=[fixed(0.5, name="same"), fixed(1.0, name="same")])
+
+
 def test_parts_that_cannot_be_asked_one_by_one_are_refused() -> None:
     """None at all, no verifiers, and those that compare."""
     with pytest.raises(UsageError, match="All got 0 verifiers"):

@@ -13,7 +13,7 @@ from branchwise.core.simulated.critics import fences
 from branchwise.core.testing import ScriptedModel
 from branchwise.core.types import ModelRequest, NodeId, Task
 from branchwise.verifiers import Case, WrittenTests
-from branchwise.verifiers.asserts import read_asserts
+from branchwise.verifiers.asserts import agreed, read_asserts
 from branchwise.verifiers.written_tests import discriminating
 
 from .bench import Bench
@@ -134,9 +134,52 @@ async def test_without_a_usable_test_there_is_no_verdict() -> None:
     assert len({request.sampling.seed for request in model.requests}) == 3
 
 
+async def test_what_two_writers_agree_on_is_kept() -> None:
+    """The second one sees the calls and no results; where they never agree there is no verdict."""
+    first = ["assert add(2, 3) == 5", "assert add(4, 4) == 9", "assert add([1], b=[2]) == [1, 2]"]
+    second = [
+        "assert add(4, 4) == 8",
+        "assert add([1], b=[2]) == [1, 2]",
+        "assert add(2, 3) == 5",
+        "assert add(7, 7) == 14",
+    ]
+
+    def script(request: ModelRequest) -> str:
+        calls = fences(request).get("calls")
+        assert calls is None or calls.split("\n") == ["add(2, 3)", "add(4, 4)", "add([1], b=[2])"]
+        return json.dumps({"tests": first if calls is None else second})
+
+    model = ScriptedModel(script)
+    candidate = candidate_of(tree_of(RIGHT), 1, model=model)
+    assert await WrittenTests(function="add", agree=True).write(candidate) == (first[0], first[2])
+    assert len(model.requests) == 2
+    second[1:3] = []
+    with pytest.raises(VerifierError, match="is a test that it agrees on with itself"):
+        await WrittenTests(function="add", agree=True).write(candidate)
+
+
+def test_agreement_makes_wrong_tests_rare() -> None:
+    """Two who err independently share few errors; where the second one repeats the first, nothing is won."""
+
+    def wrong(*, independent: bool) -> float:
+        rng = random.Random(5)
+        kept = bad = 0
+        for _ in range(2_000):
+            one, other = (f"assert f(1) == {rng.choice([1, 1, 1, 2, 3, 4])}" for _ in range(2))
+            other = other if independent else one
+            same = agreed(read_asserts([one], "f"), read_asserts([other], "f"))
+            kept += len(same)
+            bad += sum(case.expected != 1 for case in same)
+        return bad / kept
+
+    assert wrong(independent=True) < 0.3
+    assert wrong(independent=False) > 0.45
+
+
 @pytest.mark.parametrize(
     "options",
     [
+        {"agree": True},
         {"cap": 0},
         {"repeat": 0},
         {"accept": 2},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Literal, Protocol
 
@@ -21,6 +22,7 @@ from ..core.people import APPROVAL, Answers, Approval, Question, Waiting
 from ..core.protocols import Context, Environment
 from ..core.types import Node, Observation, Step, Task, ToolCall, Usage
 from ..tools.tool import Tool
+from .limited import ToolAccount, ToolLog
 
 Approve = Literal["external", "all", "never"]
 """Which actions a person has to approve."""
@@ -29,7 +31,7 @@ Refusable = tuple[ToolCall, str | None]
 """A call, and why it is refused where it is."""
 
 
-class EffectLog(Protocol):
+class EffectLog(ToolLog, Protocol):
     """Remembers which external effects were begun and what they returned; see `models.accounts.CallLog`."""
 
     def begin_effect(self, key: str) -> str | None:
@@ -79,30 +81,49 @@ class Actor:
         self._ledger = ledger
         self._effects = effects
         self._observer = observer
+        self._accounts = {t.name: ToolAccount(t, ledger, effects) for t in tools if t.limits is not None}
 
     async def call(self, key: str, call: ToolCall, ctx: Context, bill: Bill) -> Observation:
         """Run one call. What goes wrong in it is for the model to see; what goes wrong around it ends the branch."""
-        # Charged before it runs: it may wait for searches within this one, and these must not wait for what it holds.
-        (await self._ledger.reserve(Usage(tool_calls=1))).settle(Usage(tool_calls=1))
-        bill.add(Usage(tool_calls=1))
+        account = self._accounts.get(call.name)
         ctx.call, ctx.spawned, ctx.asked = key, 0, 0
+        timeout_seconds = 0.0
         try:
-            return Observation(call.id, await self._observed(key, call, ctx, bill))
-        except (BudgetExceeded, ModelError, SandboxError, Waiting):
+            timeout_seconds = self._timeout_seconds(call.name)
+            # Charged before it runs: it may wait for searches within this one, and these must not wait for what it holds.
+            ledger = self._ledger if account is None else account.ledger
+            (await ledger.reserve(Usage(tool_calls=1))).settle(Usage(tool_calls=1))
+            bill.add(Usage(tool_calls=1))
+            with nullcontext() if account is None else account.paying(ctx):
+                return Observation(call.id, await self._observed(key, call, ctx, bill, timeout_seconds))
+        except BudgetExceeded as error:
+            if account is None or not account.used_up(error):
+                raise
+            return Observation(
+                call.id,
+                f"{call.name} is used up: its limit of {error.allowed:g} {error.limit} is reached. Go on without it.",
+                ok=False,
+            )
+        except (ModelError, SandboxError, Waiting):
             raise
         except TimeoutError:
-            return Observation(
-                call.id, f"{call.name} was stopped after {self._tools[call.name].timeout_seconds:g} s", ok=False
-            )
+            return Observation(call.id, f"{call.name} was stopped after {timeout_seconds:g} s", ok=False)
         except (ToolError, UsageError) as error:
             return Observation(call.id, str(error), ok=False)
         except Exception as error:  # noqa: BLE001 - a user's tool may raise anything; the model gets to see it
             return Observation(call.id, f"{call.name} failed: {type(error).__name__}: {error}", ok=False)
 
-    async def _observed(self, key: str, call: ToolCall, ctx: Context, bill: Bill) -> str:
+    def _timeout_seconds(self, name: str) -> float:
+        """Return how long a call may take; 0 where there is no such tool."""
+        if name in self._accounts:
+            return self._accounts[name].timeout_seconds
+        return self._tools[name].timeout_seconds if name in self._tools else 0.0
+
+    async def _observed(self, key: str, call: ToolCall, ctx: Context, bill: Bill, timeout_seconds: float) -> str:
         tool = self._tools.get(call.name)
         with self._observer.acting(call, None if tool is None else tool.effects, bill) as returned:
-            result = await self._run(key, _named(call.name, self._tools), call, ctx)
+            known = replace(_named(call.name, self._tools), timeout_seconds=timeout_seconds)
+            result = await self._run(key, known, call, ctx)
             returned(result)
         return result
 

@@ -14,7 +14,7 @@ from ..core.events import Event, Within
 from ..core.protocols import Memory, Model, SandboxSpec, Selector, Strategy, Variant, Verifier
 from ..core.types import JSON, Budget, Result, Sampling, Task
 from ..search import BestOfN
-from ..tools.tool import Tool, flatten
+from ..tools.tool import Tool, check_limits, flatten
 from ..verifiers.combining import check_together
 from .acting import Approve
 from .planner import Planner
@@ -49,6 +49,8 @@ class Agent:
         plan: a planner that may divide the task before the search; the parts are searches of their own.
         final: verifiers that judge the choice at the end. They had better not be those that guide the search.
         rounds: how often to search again, with what was said, where the choice was not accepted.
+        limits: what it may spend wherever it works: as the run's own agent, within the run's budget, and in every search that it
+            is given within another one.
         approve: which actions a person has to approve before they are done: those with `external` effects, all, or none.
         sampling: how the model is sampled.
         form: how the model says what it does. `native` uses the server's tool calling, `json` one JSON object per turn
@@ -76,6 +78,7 @@ class Agent:
     plan: Planner | None = None
     final: Sequence[Verifier] = ()
     rounds: int = 0
+    limits: Budget | None = None
     approve: Approve = "external"
     sampling: Sampling = field(default_factory=Sampling)
     form: FormName = "auto"
@@ -116,6 +119,8 @@ class Agent:
         for verifier in (*self.verifiers, *self.final):
             if not hasattr(verifier, "judge"):
                 raise UsageError(f"{verifier!r} is no verifier; decorate the function with @branchwise.verifier")
+        if self.limits is not None:
+            check_limits(f"agent {self.name!r}", self.limits)
         if self.team is not None and not isinstance(self.team, Team):
             raise UsageError(f"team={self.team!r} is no team; take one of branchwise.teams")
 

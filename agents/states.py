@@ -9,13 +9,15 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from statistics import median
 from time import monotonic
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ..core.budget import Bill, Ledger
 from ..core.errors import BudgetExceeded, SandboxError
 from ..core.protocols import Environment, Process, Sandboxes
 from ..core.types import Command, ExecResult, Node, StateCost, StatesReport, Usage
-from .acting import Actor
+
+if TYPE_CHECKING:
+    from .acting import Actor
 
 _LEAST_SECONDS = 0.001
 """What must be left of the budget's `sandbox_seconds` for a state to be opened or kept."""
@@ -148,8 +150,9 @@ class Paid:
     """
 
     def __init__(self, inner: Environment, ledger: Ledger, bill: Bill, log: StateLog) -> None:
+        self.payer = ledger
+        """What pays for what is done from now on."""
         self._inner = inner
-        self._ledger = ledger
         self._bill = bill
         self._log = log
         self._charged = StateCost()
@@ -179,7 +182,7 @@ class Paid:
 
     @asynccontextmanager
     async def _running(self, timeout_seconds: float, *, share: float = 1.0) -> AsyncGenerator[float]:
-        left = self._ledger.left("sandbox_seconds")
+        left = self.payer.left("sandbox_seconds")
         if left is None:
             allowed = timeout_seconds
         elif not self._bill.running:
@@ -191,11 +194,12 @@ class Paid:
             if allowed < _LEAST_SECONDS:
                 raise BudgetExceeded(
                     "sandbox_seconds",
-                    allowed=self._ledger.budget.sandbox_seconds or 0.0,
-                    spent=self._ledger.spent.sandbox_seconds,
+                    allowed=self.payer.budget.sandbox_seconds or 0.0,
+                    spent=self.payer.spent.sandbox_seconds,
                     asked=_LEAST_SECONDS,
+                    whose=self.payer.whose,
                 )
-        with await self._ledger.reserve(Usage(sandbox_seconds=allowed)) as held:
+        with await self.payer.reserve(Usage(sandbox_seconds=allowed)) as held:
             self._bill.running += 1
             began = monotonic()
             try:
@@ -208,7 +212,7 @@ class Paid:
 
     async def snapshot(self) -> str:
         """Keep the present state and return its address."""
-        await _check_left(self._ledger)
+        await _check_left(self.payer)
         try:
             return await self._inner.snapshot()
         finally:
@@ -216,7 +220,7 @@ class Paid:
 
     async def restore(self, ref: str) -> None:
         """Make the state that of a snapshot."""
-        await _check_left(self._ledger)
+        await _check_left(self.payer)
         try:
             await self._inner.restore(ref)
         finally:
@@ -224,9 +228,9 @@ class Paid:
 
     async def fork(self) -> Paid:
         """Return a second environment in the same state."""
-        await _check_left(self._ledger)
+        await _check_left(self.payer)
         try:
-            return Paid(await self._inner.fork(), self._ledger, self._bill, self._log)
+            return Paid(await self._inner.fork(), self.payer, self._bill, self._log)
         finally:
             self.settle(self._log.keep_seconds)
 
@@ -240,10 +244,10 @@ class Paid:
         """Charge what operations on states have cost since the last time, and note their time in `times`."""
         cost = self._inner.cost - self._charged
         self._charged = self._inner.cost
-        left = self._ledger.left("sandbox_seconds")
+        left = self.payer.left("sandbox_seconds")
         seconds = cost.seconds if left is None else min(cost.seconds, left)
         usage = Usage(sandbox_seconds=seconds, snapshot_bytes=cost.new_bytes)
-        self._ledger.charge(usage)
+        self.payer.charge(usage)
         self._bill.add(usage)
         times.append(cost.seconds)
         self._log.new_files += cost.new_files

@@ -48,6 +48,7 @@ class Bill:
 
 
 _SHRINKABLE: Final = {"tokens", "completion_tokens"}
+_FRACTIONS: Final = {"usd", "sandbox_seconds"}
 
 
 class Reservation:
@@ -85,6 +86,7 @@ class Ledger:
         parent: ledger that this one is a share of.
         spent: what earlier processes of the run spent.
         elapsed_seconds: wall clock that they took.
+        whose: what it pays for, in the words of whoever reads which limit was reached; nothing for a whole run.
         clock: monotonic seconds.
     """
 
@@ -95,10 +97,12 @@ class Ledger:
         parent: Ledger | None = None,
         spent: Usage = NO_USAGE,
         elapsed_seconds: float = 0.0,
+        whose: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.budget = budget
         self.parent = parent
+        self.whose = whose
         self.spent = spent
         self.reserved = NO_USAGE
         self.overshoot = 0.0
@@ -122,6 +126,11 @@ class Ledger:
         """Until the nearest deadline of this ledger and its ancestors; None without one, never negative."""
         left = [b.budget.seconds - b.elapsed_seconds for b in self._chain() if b.budget.seconds is not None]
         return max(0.0, min(left)) if left else None
+
+    @property
+    def late(self) -> Ledger | None:
+        """The nearest of this ledger and its ancestors whose deadline has passed."""
+        return next((b for b in self._chain() if (s := b.budget.seconds) is not None and b.elapsed_seconds >= s), None)
 
     # --- reading ---
 
@@ -154,14 +163,36 @@ class Ledger:
 
     # --- spending ---
 
-    def child(self, budget: Budget, *, spent: Usage = NO_USAGE) -> Ledger:
+    def child(
+        self, budget: Budget, *, spent: Usage = NO_USAGE, elapsed_seconds: float = 0.0, whose: str = ""
+    ) -> Ledger:
         """Return a ledger for a part of the work: it obeys `budget` and everything above it.
 
         Args:
             budget: the part's own limits.
             spent: what earlier processes spent on it, which this ledger has counted already.
+            elapsed_seconds: wall clock that they took.
+            whose: what it pays for, in words.
         """
-        return Ledger(budget, parent=self, spent=spent, clock=self._clock)
+        return Ledger(budget, parent=self, spent=spent, elapsed_seconds=elapsed_seconds, whose=whose, clock=self._clock)
+
+    def share(self, part: float, before: Usage = NO_USAGE) -> Budget:
+        """Return a part, in (0, 1], of what is left of every limit; the deadline stays.
+
+        Args:
+            part: which part.
+            before: spending that counts as left.
+        """
+        limits: dict[str, float | None] = {"snapshot_bytes": None}
+        for name, measure in LIMITS.items():
+            if (left := self.left(name)) is not None:
+                left = part * (left + measure(before))
+                limits[name] = left if name in _FRACTIONS else max(1, int(left))
+        return Budget.model_validate({name: amount for name, amount in limits.items() if amount != 0})
+
+    def recall(self, usage: Usage) -> None:
+        """Count what an earlier process spent, which the ledgers above have counted already."""
+        self.spent += usage
 
     def charge(self, usage: Usage) -> None:
         """Record spending that could not be reserved, such as calls that an earlier process lost."""
@@ -228,7 +259,7 @@ class Ledger:
                 asked = LIMITS[name](least)
                 if asked and asked > ledger._room(name, ignore_reserved=True):
                     spent = LIMITS[name](ledger.spent)
-                    raise BudgetExceeded(name, allowed=ledger._caps[name], spent=spent, asked=asked)
+                    raise BudgetExceeded(name, allowed=ledger._caps[name], spent=spent, asked=asked, whose=ledger.whose)
 
     def _fits(self, want: Usage) -> bool:
         return all(

@@ -47,14 +47,21 @@ class UsageError(BranchwiseError, ValueError):
 class BudgetExceeded(BranchwiseError):
     """A reservation did not fit into what is left of the budget."""
 
-    def __init__(self, limit: str, *, allowed: float, spent: float, asked: float) -> None:
+    def __init__(self, limit: str, *, allowed: float, spent: float, asked: float, whose: str = "") -> None:
         self.limit = limit
+        self.whose = whose
         self.allowed = allowed
         self.spent = spent
         self.asked = asked
         super().__init__(
-            f"budget {limit}={allowed:g} cannot cover {asked:g} more: {spent:g} are spent; raise {limit} to go on"
+            f"budget {limit}={allowed:g}{whose and f' of {whose}'} cannot cover {asked:g} more: {spent:g} are spent; "
+            f"raise {limit} to go on"
         )
+
+    @property
+    def place(self) -> str:
+        """The limit, and whose it is where that is not the whole run's."""
+        return f"{self.limit} (of {self.whose})" if self.whose else self.limit
 
 
 class ModelError(BranchwiseError):

@@ -146,7 +146,7 @@ class Denied:
     work: WorkId
     node: NodeId
     limit: str
-    """The limit that was reached."""
+    """The limit that was reached, and whose it was where not the whole run's."""
     usage: Usage = NO_USAGE
     """What the work had cost before."""
 

@@ -34,6 +34,7 @@ from .types import (
 if TYPE_CHECKING:
     import asyncio
 
+    from .budget import Ledger
     from .groups import Group
 
 # --- models -----------------------------------------------------------------------------------------------------------
@@ -667,7 +668,14 @@ class Children(Protocol):
         ...
 
     def start(
-        self, name: str, agent: Any, task: Task, *, origin: str | None = None, budget: Budget | None = None
+        self,
+        name: str,
+        agent: Any,
+        task: Task,
+        *,
+        origin: str | None = None,
+        budget: Budget | None = None,
+        payer: Ledger | None = None,
     ) -> asyncio.Future[Result]:
         """Start a search; one of this name that goes on or has ended is not started again. Wait for it with `asyncio.wait`.
 
@@ -679,6 +687,7 @@ class Children(Protocol):
             task: what is to be done.
             origin: state of the sandbox to begin with.
             budget: what it may spend of this search's budget; all of it unless given.
+            payer: a part of this search's ledger that pays for it; the ledger itself unless given.
 
         Raises:
             UsageError: the agent cannot work here.

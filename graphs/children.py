@@ -15,6 +15,7 @@ from ..core.types import Budget, Result, Task
 from .checks import check
 
 if TYPE_CHECKING:
+    from ..core.budget import Ledger
     from .scope import Scope
 
 MOST_CHILDREN: Final = 256
@@ -49,7 +50,14 @@ class ScopeChildren:
         return self.scope.share(part)
 
     def start(
-        self, name: str, agent: Agent, task: Task, *, origin: str | None = None, budget: Budget | None = None
+        self,
+        name: str,
+        agent: Agent,
+        task: Task,
+        *,
+        origin: str | None = None,
+        budget: Budget | None = None,
+        payer: Ledger | None = None,
     ) -> asyncio.Future[Result]:
         """Start a search unless it was started before."""
         if name not in self._running:
@@ -58,7 +66,7 @@ class ScopeChildren:
             if len(self._running) >= MOST_CHILDREN:
                 raise UsageError(f"a search may start {MOST_CHILDREN} searches within it at most")
             check(agent, agent.strategy, task)
-            scope = self.scope.within(name, budget, deeper=True)
+            scope = self.scope.within(name, budget, deeper=True, payer=payer)
             self.report(Spawned(name, agent.name, task.prompt))
             self._running[name] = asyncio.create_task(
                 self._run(scope, name, agent, task, origin), name=f"search {name}"

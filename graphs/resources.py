@@ -44,6 +44,7 @@ class Resources:
         listener: told of all events of all searches. Must not block.
         observer: looks on at what the searches do.
         stored: what earlier processes spent in each search by its path, model calls left out; None where there were none.
+        raised: whether the run goes on with a larger budget than it had: what ended for want of it goes on, too.
     """
 
     run: Run
@@ -55,6 +56,7 @@ class Resources:
     listener: Listener = lambda _path, _events, _tree: None
     observer: Observer = UNOBSERVED
     stored: dict[str, Usage] | None = None
+    raised: bool = False
     searches: dict[str, Search] = field(default_factory=dict[str, "Search"])
     """Every search of this process by its path, in the order in which they began; ended ones stay."""
     meters: dict[int, Meter] = field(default_factory=dict[int, Meter])

@@ -15,7 +15,7 @@ from typing import IO
 
 from ..agents.agent import Agent
 from ..agents.prompting import Prompter
-from ..core.budget import Ledger
+from ..core.budget import LIMITS, Ledger
 from ..core.errors import JournalError, JournalVersionMismatch, UsageError
 from ..core.events import Event, Within
 from ..core.observing import Observer
@@ -235,11 +235,12 @@ class LocalRunner:
             raise JournalVersionMismatch(
                 f"run {record.run_id} was begun with {'; '.join(differing)}: resume it with the same definition"
             )
+        raised = budget is not None and _more(budget, Budget(**record.budget))
         if budget is not None:
             record.budget = budget.model_dump(mode="json", exclude_defaults=True)
         if answers:
             _take_answers(run, record, answers)
-        return await self._go(agent, strategy, run, record, listener=listener, started=started)
+        return await self._go(agent, strategy, run, record, listener=listener, started=started, raised=raised)
 
     async def _go(
         self,
@@ -250,6 +251,7 @@ class LocalRunner:
         *,
         listener: Listener | None,
         started: Callable[[Running], None] | None,
+        raised: bool = False,
     ) -> Result:
         task, budget, looks_on = Task(**record.task), Budget(**record.budget), self._observe()
         async with AsyncExitStack() as stack:
@@ -263,6 +265,7 @@ class LocalRunner:
             resources = Resources(
                 run, record, log, saver, stack, budget, listener or (lambda _path, _events, _tree: None), looks_on
             )
+            resources.raised = raised
             resources.stored = usage(saver.conn, record.run_id)
             ledger = Ledger(budget, spent=resources.spent(""), elapsed_seconds=record.elapsed_seconds)
             supply = await resources.sandboxes(agent)
@@ -295,6 +298,12 @@ def _differing(record: RunRecord, agent: Agent, strategy: str) -> list[str]:
         "variants": [variant.name for variant in agent.variants],
     }
     return [f"{name} {getattr(record, name)}, not {it}" for name, it in now.items() if getattr(record, name) != it]
+
+
+def _more(new: Budget, old: Budget) -> bool:
+    """Whether one budget allows more of something than another one."""
+    pairs = [(getattr(new, name), getattr(old, name)) for name in (*LIMITS, "seconds")]
+    return any(before is not None and (now is None or now > before) for now, before in pairs)
 
 
 def _take_answers(run: Run, record: RunRecord, answers: Mapping[str, JSON]) -> None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..agents.agent import Agent
 from ..agents.forms import Form, JsonForm, NativeForm, TextForm
 from ..agents.prompting import Prompter
 from ..agents.solver import Solver
-from ..core.budget import LIMITS, Ledger
+from ..core.budget import Ledger
 from ..core.errors import UsageError
 from ..core.events import Resumed
 from ..core.keys import derive_seed
 from ..core.protocols import AsksModels, Model, Sandboxes, Strategy
 from ..core.tree import Tree
-from ..core.types import NO_USAGE, ROOT, Budget, Node, Result, Task, Usage
+from ..core.types import NO_USAGE, ROOT, Budget, Node, Result, StopReason, Task, Usage
 from ..models.accounts import Accounted
 from ..models.retry import Retrying
 from .children import ScopeChildren
@@ -26,9 +26,10 @@ from .retention import Kept, Retention
 from .search import Search
 from .task_files import texts
 
-_FRACTIONS = {"usd", "sandbox_seconds"}
-
 UNLIMITED = Budget(snapshot_bytes=None)
+
+_PUT_ASIDE: frozenset[StopReason] = frozenset({"interrupted", "waiting"})
+_CUT_SHORT: frozenset[StopReason] = frozenset({"interrupted", "waiting", "budget"})
 
 
 @dataclass
@@ -61,13 +62,16 @@ class Scope:
         run_id = self.resources.record.run_id
         return f"{run_id}/{self.path}" if self.path else run_id
 
-    def within(self, name: str, budget: Budget | None = None, *, deeper: bool = False) -> Scope:
+    def within(
+        self, name: str, budget: Budget | None = None, *, deeper: bool = False, payer: Ledger | None = None
+    ) -> Scope:
         """Return the scope of a search within this one. The same name is the same search again, after a kill.
 
         Args:
             name: unique among those within this scope.
             budget: what it may spend of this scope's budget; all of it unless given. Its seconds count anew in every process.
             deeper: whether something in this scope's search starts it, not a graph around the searches.
+            payer: a part of this scope's ledger that pays for it, with limits of its own.
 
         Raises:
             UsageError: the name was taken, or has a "/" in it.
@@ -78,7 +82,10 @@ class Scope:
             )
         self._names.add(name)
         path = f"{self.path}/{name}" if self.path else name
-        ledger = self.ledger.child(budget or UNLIMITED, spent=self.resources.spent(path))
+        spent = self.resources.spent(path)
+        if payer is not None:
+            payer.recall(spent)
+        ledger = (payer or self.ledger).child(budget or UNLIMITED, spent=spent, whose=f"search {path!r}")
         return Scope(self.resources, ledger, derive_seed(self.seed, name), path, level=self.level + deeper)
 
     async def model(self, named: str | Model, calls: int | None = None) -> Accounted:
@@ -113,6 +120,10 @@ class Scope:
             origin: state of the sandbox to begin with.
             once: for one search, see `search`.
         """
+        if agent.limits is not None:
+            return await self._limited(agent).work(
+                replace(agent, limits=None), task, strategy=strategy, origin=origin, once=once
+            )
         if not agent.staged and agent.team is None:
             return await self.search(agent, task, strategy=strategy, origin=origin, once=once)
         from .solve import Solve  # LangGraph takes its time to load
@@ -120,6 +131,16 @@ class Scope:
 
         team = Solve() if agent.staged or agent.team is None else agent.team
         return await run_team(team, Stage(self, agent, task, strategy, origin))
+
+    def _limited(self, agent: Agent) -> Scope:
+        """Return this place with the agent's own limits within what may be spent here."""
+        ledger = self.ledger.child(
+            agent.limits or UNLIMITED,
+            spent=self.ledger.spent,
+            elapsed_seconds=self.ledger.elapsed_seconds,
+            whose=f"agent {agent.name!r}",
+        )
+        return replace(self, ledger=ledger)
 
     async def search(
         self,
@@ -171,6 +192,7 @@ class Scope:
             selector=agent.select,
             answered=resources.answered,
             observer=resources.observer,
+            unended=_CUT_SHORT if resources.raised else _PUT_ASIDE,
         )
         solver.children = children = ScopeChildren(self, search.report)
         try:
@@ -187,14 +209,8 @@ class Scope:
             among: searches within this one that share it: what earlier processes spent on them counts as left, so that they get
                 after a kill what they had before.
         """
-        limits: dict[str, float | None] = {"snapshot_bytes": None}
         paths = [f"{self.path}/{name}" if self.path else name for name in among]
-        before = sum((self.resources.spent(path) for path in paths), NO_USAGE)
-        for name, measure in LIMITS.items():
-            if (left := self.ledger.left(name)) is not None:
-                left += measure(before)
-                limits[name] = part * left if name in _FRACTIONS else max(1, int(part * left))
-        return Budget.model_validate({name: amount for name, amount in limits.items() if amount != 0})
+        return self.ledger.share(part, sum((self.resources.spent(path) for path in paths), NO_USAGE))
 
     async def solver(self, agent: Agent, task: Task, origin: str | None) -> Solver:
         """Return what works for an agent here, paid from this scope's ledger.

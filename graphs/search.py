@@ -81,6 +81,7 @@ class Search:
         answered: given what people answered, by the ids of the questions.
         selector: chooses the best node in place of the strategy where none was accepted.
         observer: looks on at every work item.
+        unended: reasons to have stopped for which a search may go on though only its result is wanted.
     """
 
     strategy: Strategy
@@ -94,6 +95,7 @@ class Search:
     selector: Selector | None = None
     answered: Callable[[Mapping[str, Any]], None] = lambda _answers: None
     observer: Observer = UNOBSERVED
+    unended: frozenset[StopReason] = frozenset({"interrupted", "waiting"})
     journaled: bool = field(default=True, init=False)
     """Whether anything stores the events; set by `run_search`."""
     tree: Tree = field(init=False)
@@ -181,8 +183,8 @@ class Search:
             self.strategy.tell((event,), self.tree)
 
     def replay(self, journal: Sequence[Event]) -> None:
-        """Take in what an ended search did, to have its result. One that was interrupted, or never ran, is left to run."""
-        if journal and isinstance(last := journal[-1], Stopped) and last.reason not in {"interrupted", "waiting"}:
+        """Take in what an ended search did, to have its result. One that has not come to its end is left to run."""
+        if journal and isinstance(last := journal[-1], Stopped) and last.reason not in self.unended:
             self._take(journal)
             self.replayed(self.tree)
 
@@ -229,8 +231,9 @@ class Search:
                 return [accepted]
         if self._interrupted:
             self._reason = ("interrupted", "stopped on request")
-        elif self.ledger.seconds_left == 0.0:
-            self._reason = ("budget", f"the budget's seconds are spent: {self.ledger.elapsed_seconds:.1f} have passed")
+        elif (late := self.ledger.late) is not None:
+            whose = f" (of {late.whose})" if late.whose else ""
+            self._reason = ("budget", f"the budget's seconds{whose} are spent: {late.elapsed_seconds:.1f} have passed")
         elif self._failed_in_a_row >= max(8, 2 * self.slots):
             self._reason = ("failed", f"{self._failed_in_a_row} work items in a row failed; {self._last_failure()}")
         return []
@@ -391,7 +394,7 @@ class Search:
         except Waiting as asked:
             return Asked(work.id, work.node, asked.questions)
         except BudgetExceeded as error:
-            return Denied(work.id, work.node, error.limit, bill.usage)
+            return Denied(work.id, work.node, error.place, bill.usage)
         except Exception as error:  # the work-item boundary: whatever went wrong closes this branch only
             logger.info("work %d on node %d failed", work.id, work.node, exc_info=error)
             return Failed(work.id, work.node, type(error).__name__, str(error), bill.usage, monotonic() - began)

@@ -82,9 +82,10 @@ async def _search(state: SolveState, runtime: Runtime[Stage]) -> dict[str, Any]:
         await stage.search(str(row["name"]))
     if not tries:
         for number, part in enumerate(plan.parts):
-            budget = stage.share(PARTS_SHARE * part.share)
+            name = f"part{number + 1}"
+            budget = stage.share(PARTS_SHARE * part.share, [name])
             task = plan.part(number, stage.task, found)
-            result = await stage.search(f"part{number + 1}", task, origin=origin, budget=budget)
+            result = await stage.search(name, task, origin=origin, budget=budget)
             found.append(result.answer or _changed(result))
             origin = state_after(result, origin)
     name = f"try{len(tries) + 1}"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..agents.planning import ask_json
 from ..core.budget import Bill
 from ..core.errors import BranchwiseError, BudgetExceeded, ModelError, SandboxError, UsageError, VerifierError
-from ..core.events import Score
+from ..core.events import Judged, Score
 from ..core.keys import derive_seed
 from ..core.protocols import Meter, Model, Strategy, Verifier
 from ..core.types import JSON, Budget, Message, ModelRequest, ModelResponse, Result, Sampling, Task, Verdict, WorkId
@@ -168,10 +168,14 @@ class Stage:
         assert result.node is not None
         agent = replace(self.agent, verifiers=verifiers)
         solver = await self.scope.within(name).solver(agent, self.task, result.tree.root.env_ref)
-        try:
-            return await solver.score(Score(WorkId(0), result.node), result.tree, Bill())
-        except (VerifierError, ModelError, SandboxError, BudgetExceeded) as error:
-            return (Verdict(0.0, "outcome", name, passed=False, feedback=f"could not be checked: {error}"),)
+        work, bill = Score(WorkId(0), result.node), Bill()
+        with self.scope.resources.observer.working(work) as judged:
+            try:
+                verdicts = await solver.score(work, result.tree, bill)
+            except (VerifierError, ModelError, SandboxError, BudgetExceeded) as error:
+                verdicts = (Verdict(0.0, "outcome", name, passed=False, feedback=f"could not be checked: {error}"),)
+            judged(Judged(work.id, work.node, verdicts, bill.usage))
+        return verdicts
 
     async def together(self, *works: Awaitable[T]) -> list[T | BranchwiseError]:
         """Do several things at once; return what each came to, in order, a failure being the error.

@@ -37,6 +37,7 @@ CREATE TABLE IF NOT EXISTS spending
     (id INTEGER PRIMARY KEY, key TEXT NOT NULL, settled INTEGER NOT NULL, usage TEXT NOT NULL, path TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS effects (key TEXT PRIMARY KEY, result TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tools (tool TEXT PRIMARY KEY, usage TEXT NOT NULL, seconds REAL NOT NULL) WITHOUT ROWID;
 """
 
 
@@ -150,6 +151,17 @@ class CallLog:
         with self._transaction():
             self._db.execute("DELETE FROM effects WHERE key = ? AND result IS NULL", (key,))
 
+    def tool_used(self, tool: str) -> tuple[Usage, float]:
+        """Return what a tool with limits has spent, and for how many seconds it ran."""
+        for usage, seconds in self._rows("SELECT usage, seconds FROM tools WHERE tool = ?", tool):
+            return _USAGE.validate_json(usage), float(seconds)
+        return NO_USAGE, 0.0
+
+    def tool_uses(self, tool: str, usage: Usage, seconds: float) -> None:
+        """Enter what a tool with limits has spent so far, and for how many seconds it ran."""
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO tools VALUES (?, ?, ?)", (tool, _dump(usage), seconds))
+
     def give_answer(self, question: str, answer: Any) -> None:
         """Keep a person's answer; a later one to the same question replaces it."""
         with self._transaction():
@@ -209,6 +221,14 @@ class Effects:
     def forget_effect(self, key: str) -> None:
         """As `CallLog.forget_effect`, for this search."""
         self.log.forget_effect(f"{self.path}:{key}")
+
+    def tool_used(self, tool: str) -> tuple[Usage, float]:
+        """As `CallLog.tool_used`, for this search."""
+        return self.log.tool_used(f"{self.path}:{tool}")
+
+    def tool_uses(self, tool: str, usage: Usage, seconds: float) -> None:
+        """As `CallLog.tool_uses`, for this search."""
+        self.log.tool_uses(f"{self.path}:{tool}", usage, seconds)
 
     def question_id(self, key: str) -> str:
         """Return the name of a question within the run."""

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from ..core.errors import ToolArgumentsInvalid, UsageError
 from ..core.protocols import Context, Effects
-from ..core.types import JSON, ExecResult, ToolSpec
+from ..core.types import JSON, Budget, ExecResult, ToolSpec
 
 RESULT_LIMIT_CHARS = 6_000
 """A longer result is cut in its middle before the model sees it."""
@@ -32,6 +32,8 @@ class Tool:
     effects: Effects
     timeout_seconds: float
     wants_context: bool
+    limits: Budget | None = None
+    """What its calls may take together, in one search."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function itself."""
@@ -99,7 +101,7 @@ Function: TypeAlias = Callable[..., Awaitable[Any]] | Callable[..., Any]
 def tool(function: Function, /) -> Tool: ...
 @overload
 def tool(
-    *, name: str | None = None, effects: Effects = "sandbox", timeout: float = 60.0
+    *, name: str | None = None, effects: Effects = "sandbox", timeout: float = 60.0, limits: Budget | None = None
 ) -> Callable[[Function], Tool]: ...
 def tool(
     function: Function | None = None,
@@ -108,6 +110,7 @@ def tool(
     name: str | None = None,
     effects: Effects = "sandbox",
     timeout: float = 60.0,
+    limits: Budget | None = None,
 ) -> Tool | Callable[[Function], Tool]:
     """Make a tool of a function from its type hints and docstring.
 
@@ -120,23 +123,27 @@ def tool(
         effects: what it may change: `pure` (nothing), `sandbox` (the branch's sandbox) or `external` (the world). A search
             never runs `external` tools on a branch that may be thrown away.
         timeout: seconds after which a call is stopped.
+        limits: what its calls may take together in each search: `tool_calls`, the `seconds` that they run, their
+            `sandbox_seconds`, and whatever the searches that it starts may spend. Once one is reached the model is told so.
 
     Raises:
         UsageError: a parameter has no type, or the function takes `*args` or `**kwargs`.
     """
 
     def make(f: Function) -> Tool:
-        return _make(f, name, effects, timeout)
+        return _make(f, name, effects, timeout, limits)
 
     return make if function is None else make(function)
 
 
-def _make(function: Function, name: str | None, effects: Effects, timeout: float) -> Tool:
+def _make(function: Function, name: str | None, effects: Effects, timeout: float, limits: Budget | None) -> Tool:
     title = name or function.__name__
     if effects not in ("pure", "sandbox", "external"):
         raise UsageError(f"tool {title!r}: effects={effects!r}; allowed are pure, sandbox, external")
     if timeout <= 0:
         raise UsageError(f"tool {title!r}: timeout={timeout!r}; it must be positive seconds")
+    if limits is not None:
+        check_limits(f"tool {title!r}", limits)
     parameters = list(inspect.signature(function).parameters.values())
     wants_context = bool(parameters) and parameters[0].name == "ctx"
     parsed = docstring_parser.parse(function.__doc__ or "")
@@ -154,7 +161,20 @@ def _make(function: Function, name: str | None, effects: Effects, timeout: float
         fields[parameter.name] = (hints[parameter.name], Field(default, description=told.get(parameter.name) or None))
     arguments = create_model(title, __config__=ConfigDict(extra="forbid"), **fields)
     description = " ".join(filter(None, (parsed.short_description, parsed.long_description))) or title
-    return Tool(function, title, description, arguments, effects, timeout, wants_context)
+    return Tool(function, title, description, arguments, effects, timeout, wants_context, limits)
+
+
+def check_limits(whose: str, limits: Budget) -> None:
+    """See that limits of a part of a run are such as can be kept there.
+
+    Raises:
+        UsageError: they speak of disk space.
+    """
+    if "snapshot_bytes" in limits.model_fields_set:
+        raise UsageError(
+            f"{whose}: limits has snapshot_bytes={limits.snapshot_bytes}; disk space is limited for a whole run: "
+            "give it in the run's budget"
+        )
 
 
 def _hints(function: Function, title: str) -> dict[str, Any]:

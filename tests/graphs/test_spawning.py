@@ -127,7 +127,7 @@ async def test_a_share_of_the_budget(runner: LocalRunner) -> None:
     )
     result = await runner.run(agent, Task(prompt="top"), bw.Budget(calls=41), seed=1)
     assert result.answer == "enough"
-    assert seen(result)[1].count("found no answer: the budget's calls is spent") == 2
+    assert seen(result)[1].count("found no answer: the budget's calls (of search") == 2
     assert result.usage.calls == 3 + 2 * 10, "a half of the 40 that were left, shared by two"
 
 

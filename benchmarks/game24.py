@@ -5,21 +5,18 @@ The records are those of Yao et al. (2023), Tree of Thoughts, https://github.com
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import random
-import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from branchwise.core.events import Event, Expand, Failed
 from branchwise.core.simulated.answers import Draw
+from branchwise.core.simulated.countdown import Countdown
 from branchwise.core.simulated.steps import Outcome, Simulation, StepTree
 from branchwise.core.simulated.steps import Path as Choices
 from branchwise.core.testing import count_tokens
@@ -55,15 +52,6 @@ def records(folder: Path, name: str) -> list[dict[str, Any]]:
 
 # --- the exact checker -------------------------------------------------------------------------------------------------
 
-_ARITHMETIC = re.compile(r"[0-9+*/() -]{1,100}")
-
-_OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
-    ast.Add: Fraction.__add__,
-    ast.Sub: Fraction.__sub__,
-    ast.Mult: Fraction.__mul__,
-    ast.Div: Fraction.__truediv__,
-}
-
 
 def answer_of(text: str) -> str | None:
     """Return the expression that a reply ends with, without spaces; None where it gives none."""
@@ -76,24 +64,7 @@ def answer_of(text: str) -> str | None:
 
 def solves(expression: str, numbers: Sequence[int]) -> bool:
     """Whether an expression makes 24 of exactly these numbers."""
-    if not _ARITHMETIC.fullmatch(expression):
-        return False
-    try:
-        tree = ast.parse(expression, mode="eval").body
-        used = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
-        return Counter(used) == Counter(numbers) and _value(tree) == 24
-    except (SyntaxError, ValueError, ZeroDivisionError):
-        return False
-
-
-def _value(node: ast.expr) -> Fraction:
-    match node:
-        case ast.Constant(value=int() as number):
-            return Fraction(number)
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-            return _OPERATORS[type(op)](_value(left), _value(right))
-        case _:
-            raise ValueError(ast.unparse(node))
+    return Countdown.of(numbers, 24).solved_by(expression)
 
 
 # --- recorded samples --------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
+from .errors import ModelRefused
 from .protocols import Meter
 from .types import ModelRequest, ModelResponse, Usage
 
@@ -43,6 +44,8 @@ class ScriptedModel:
         native_tools: whether it claims to call tools natively.
         latency_seconds: how long a reply takes, by request; None for no time at all.
         usd_per_token: its price; None for an unknown one.
+        context_tokens: most tokens of a prompt and its reply together, as servers have it: a longer reply is cut, a prompt that
+            leaves no room for one refused; None for no limit.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class ScriptedModel:
         native_tools: bool = True,
         latency_seconds: Callable[[ModelRequest], float] | None = None,
         usd_per_token: float | None = 0.0,
+        context_tokens: int | None = None,
     ) -> None:
         self.name = name
         self.slots = slots
@@ -62,7 +66,10 @@ class ScriptedModel:
         """Every request so far, in the order of arrival."""
         self.in_flight = 0
         self.max_in_flight = 0
+        self.longest_tokens = 0
+        """Most tokens of a prompt and its reply together so far."""
         self.closed = False
+        self._context_tokens = context_tokens
         self._script = script
         self._latency_seconds = latency_seconds
         self._usd_per_token = usd_per_token
@@ -72,9 +79,11 @@ class ScriptedModel:
 
         Raises:
             Exception: what the script returned.
+            ModelRefused: the prompt is as long as the context or longer.
         """
         self.requests.append(request)
         meter.prompt_tokens = await self.prompt_tokens(request)
+        request = self._within_context(request, meter.prompt_tokens)
         answer = self._script(request)
         if isinstance(answer, str):
             answer = ModelResponse(answer, Usage())
@@ -93,7 +102,19 @@ class ScriptedModel:
             raise answer
         meter.completion_tokens = tokens
         meter.finished = True
+        self.longest_tokens = max(self.longest_tokens, meter.prompt_tokens + tokens)
         return replace(answer, usage=meter.usage(), model=answer.model or self.name)
+
+    def _within_context(self, request: ModelRequest, prompt_tokens: int) -> ModelRequest:
+        if self._context_tokens is None:
+            return request
+        room = self._context_tokens - prompt_tokens
+        if room < 1:
+            raise ModelRefused(
+                f"{prompt_tokens} tokens do not fit into a context of {self._context_tokens}", status=400
+            )
+        most = min(request.sampling.max_tokens, room)
+        return replace(request, sampling=replace(request.sampling, max_tokens=most))
 
     async def prompt_tokens(self, request: ModelRequest) -> int:
         """Return the exact count by `count_tokens`, 4 more for each message."""

@@ -1,21 +1,35 @@
-"""Countdown arithmetic with an exact solver, and a scripted model that divides a puzzle into branches and joins their results."""
+"""Countdown arithmetic: puzzles drawn at random, an exact solver, and an exact judge of whatever a model answers."""
 
 from __future__ import annotations
 
-import json
+import ast
 import random
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Final
 
 from ..errors import UsageError
-from ..testing import ScriptedModel
-from ..types import JSON, ModelRequest
+from ..types import Task
 
 Rng = random.Random
 
 Term = tuple[Fraction, str]
 """A value, and the expression that it came from."""
+
+_ARITHMETIC: Final = re.compile(r"[0-9+*/() -]{1,200}")
+
+_OPERATORS: Final[dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]]] = {
+    ast.Add: Fraction.__add__,
+    ast.Sub: Fraction.__sub__,
+    ast.Mult: Fraction.__mul__,
+    ast.Div: Fraction.__truediv__,
+}
+
+_SIGNS: Final = str.maketrans({"\u00d7": "*", "\u00f7": "/", "\u2212": "-", "\u2013": "-", "[": "(", "]": ")"})
+"""What models write for operators and brackets."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,32 @@ class Countdown:
             return expression if value == self.target else None
         return next((found for fork in self.forks() if (found := fork.solution()) is not None), None)
 
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers that all terms were made of."""
+        return [int(number) for _, expression in self.terms for number in re.findall(r"\d+", expression)]
+
+    def solved_by(self, answer: str) -> bool:
+        """Whether an answer is an expression that makes the target of exactly these numbers; what follows a "=" does not count."""
+        expression = answer.translate(_SIGNS).partition("=")[0].strip().rstrip(".")
+        if not _ARITHMETIC.fullmatch(expression):
+            return False
+        try:
+            tree = ast.parse(expression, mode="eval").body
+            used = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+            return Counter(used) == Counter(self.numbers) and _value(tree) == self.target
+        except (SyntaxError, ValueError, ZeroDivisionError):
+            return False
+
     # --- as a model sees it ---
+
+    def task(self) -> Task:
+        """Return the puzzle as a task; its `inputs` have the puzzle for verifiers and for tasks that come of it."""
+        words = (
+            f"Use each of the numbers {', '.join(map(str, self.numbers))} exactly once, with +, -, * and / and brackets, to make "
+            f"{self.target}. Answer with the expression alone, for example (1 + 2) * 3."
+        )
+        return Task(prompt=words, inputs={"puzzle": str(self)})
 
     def __str__(self) -> str:
         return f"make {self.target} of {', '.join(expression for _, expression in self.terms)}"
@@ -74,32 +113,6 @@ class Countdown:
         """Return the puzzle that `str` wrote."""
         target, terms = text.removeprefix("make ").split(" of ")
         return cls(tuple((_worth(expression), expression) for expression in terms.split(", ")), int(target))
-
-
-def fork_and_join(branches: int = 4) -> ScriptedModel:
-    """Return a model that works on Countdown by dividing it.
-
-    The last message is either a puzzle as text or, to join, the JSON list of its branches' answers. It replies with JSON:
-    `{"spawn": [puzzle, ...]}` where more than two terms are left, `{"answer": expression or null}` else. Of the forks it spawns the
-    `branches` that a look at their solutions ranks first, so that a solution is among them wherever there is one.
-
-    Args:
-        branches: most that are spawned at once, >= 1.
-    """
-
-    def script(request: ModelRequest) -> str:
-        last = request.messages[-1].content
-        if last.startswith("["):
-            answers: list[str | None] = json.loads(last)
-            return json.dumps({"answer": next((answer for answer in answers if answer is not None), None)})
-        puzzle = Countdown.read(last)
-        if len(puzzle.terms) <= 2:
-            return json.dumps({"answer": puzzle.solution()})
-        ranked = sorted(puzzle.forks(), key=lambda fork: fork.solution() is None)
-        reply: Mapping[str, JSON] = {"spawn": [str(fork) for fork in ranked[:branches]]}
-        return json.dumps(reply)
-
-    return ScriptedModel(script, name="simulated:countdown")
 
 
 def _combined(terms: tuple[Term, ...]) -> Iterator[tuple[Term, ...]]:
@@ -117,23 +130,20 @@ def _combined(terms: tuple[Term, ...]) -> Iterator[tuple[Term, ...]]:
 
 
 def _worth(expression: str) -> Fraction:
-    """Return the value of an expression that `_combined` wrote: a number, or two in brackets with an operator."""
-    if not expression.startswith("("):
-        return Fraction(expression)
-    depth = 0
-    for place, sign in enumerate(expression):
-        depth += {"(": 1, ")": -1}.get(sign, 0)
-        if depth == 1 and expression[place : place + 3] in (" + ", " - ", " * ", " / "):
-            left, right = _worth(expression[1:place]), _worth(expression[place + 3 : -1])
-            match expression[place + 1]:
-                case "+":
-                    return left + right
-                case "-":
-                    return left - right
-                case "*":
-                    return left * right
-                case _:
-                    return left / right
-    raise UsageError(
-        f"{expression!r} is no term of a puzzle; write a number, or two terms with an operator in brackets"
-    )
+    """Return the value of an expression that `_combined` wrote."""
+    try:
+        return _value(ast.parse(expression, mode="eval").body)
+    except (SyntaxError, ValueError, ZeroDivisionError) as error:
+        raise UsageError(
+            f"{expression!r} is no term of a puzzle; write a number, or two terms with an operator in brackets"
+        ) from error
+
+
+def _value(node: ast.expr) -> Fraction:
+    match node:
+        case ast.Constant(value=int() as number):
+            return Fraction(number)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            return _OPERATORS[type(op)](_value(left), _value(right))
+        case _:
+            raise ValueError(ast.unparse(node))

@@ -16,7 +16,8 @@ from branchwise.core.protocols import Meter
 from branchwise.core.simulated.artifacts import Constraints, PeerTrap
 from branchwise.core.simulated.calls import END, CallGraph, TimedCall, ToolChain
 from branchwise.core.simulated.corpus import Corpus
-from branchwise.core.simulated.countdown import Countdown, fork_and_join
+from branchwise.core.simulated.countdown import Countdown
+from branchwise.core.simulated.explorer import NOTHING, Explorer
 from branchwise.core.simulated.models import ConceptTasks, TwoModelSteps, entropy_of
 from branchwise.core.simulated.streams import CalibrationStream
 from branchwise.core.testing import ScriptedModel
@@ -171,23 +172,44 @@ def test_countdown_is_solved_exactly() -> None:
     assert Countdown.of([1, 1, 1, 1], 24).solution() is None
 
 
-async def test_divided_and_joined() -> None:
-    """Spawning branches and joining their answers solves a puzzle; where no branch can, the join says so."""
-    model = fork_and_join(branches=3)
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ("8 / (3 - 8 / 3)", True),
+        ("8/(3-8/3) = 24.", True),
+        ("8 \u00f7 [3 \u2212 8 \u00f7 3]", True),
+        ("(3 + 8 / 8) * 3", False),  # 12
+        ("8 * 3", False),  # two are left
+        ("8 / (3 - 8 / 3) + 3 - 3", False),  # used twice
+        ("24", False),
+        ("8 // (3 - 8 / 3)", False),
+        ("-8 / (8 / 3 - 3)", False),  # a sign is no number of the puzzle
+        ("8 / (3 - 3) + 8", False),
+        ("__import__('os')", False),
+        ("(" * 300, False),
+        ("", False),
+    ],
+)
+def test_countdown_judges_any_answer_exactly(answer: str, *, right: bool) -> None:
+    """The value and the numbers decide; however it is written, nothing is evaluated but arithmetic."""
+    assert Countdown.of([3, 3, 8, 8], 24).solved_by(answer) is right
 
-    async def solve(puzzle: str) -> str | None:
-        reply = json.loads((await said(model, puzzle)).text)
-        if "answer" in reply:
-            return reply["answer"]
-        assert len(reply["spawn"]) <= 3
-        answers = [await solve(branch) for branch in reply["spawn"]]
-        return json.loads((await said(model, json.dumps(answers))).text)["answer"]
 
-    puzzle = Countdown.drawn(4)
-    found = await solve(str(puzzle))
-    assert found is not None
-    assert Countdown.read(f"make {puzzle.target} of {found}").solution() == found
-    assert await solve(str(Countdown.of([1, 1, 1], 24))) is None
+async def test_an_explorer_alone_and_with_helpers() -> None:
+    """Alone it finds a solution if it has the room; divided, one of its forks has it; a part's solution is the whole's."""
+    explorer, puzzle = Explorer(seed=3, branches=40), Countdown.drawn(4)
+    words, solution = explorer.explore(puzzle, 100_000)
+    assert solution is not None
+    assert puzzle.solved_by(solution)
+    assert explorer.explore(puzzle, len(words) // 8)[1] is None
+    tasks = json.loads(explorer.divided(puzzle, 0, ""))["args"]["tasks"]
+    replies = [json.loads((await said(explorer.model(), "", task)).text) for task in tasks]
+    found = [reply["args"]["text"] for reply in replies if reply["args"]["text"] != NOTHING]
+    assert found
+    assert all(puzzle.solved_by(answer) for answer in found)
+    assert (
+        json.loads(explorer.divided(puzzle, 2, f"h1 answers: {NOTHING}\n\nh2 answers: {found[0]}"))["tool"] == "answer"
+    )
     with pytest.raises(UsageError, match="no term"):
         Countdown.read("make 3 of (1 ? 2)")
 

@@ -5,8 +5,27 @@ from typing import TYPE_CHECKING
 from ...core.lazy import lazily
 
 if TYPE_CHECKING:
+    from .archon import Archon
+    from .components import Checker, Critic, Fuser, Generator, Ranker, UnitTestEvaluator, UnitTestWriter
     from .constraint_loop import ConstraintLoop
 else:
-    __getattr__, __dir__ = lazily(__name__, {"constraint_loop": "ConstraintLoop"})
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "archon": "Archon",
+            "components": "Checker Critic Fuser Generator Ranker UnitTestEvaluator UnitTestWriter",
+            "constraint_loop": "ConstraintLoop",
+        },
+    )
 
-__all__ = ["ConstraintLoop"]
+__all__ = [
+    "Archon",
+    "Checker",
+    "ConstraintLoop",
+    "Critic",
+    "Fuser",
+    "Generator",
+    "Ranker",
+    "UnitTestEvaluator",
+    "UnitTestWriter",
+]

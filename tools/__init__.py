@@ -3,7 +3,8 @@
 from .people import ask_user
 from .programs import python, session, shell
 from .python_source import rewrite
+from .thinking import think
 from .tool import Tool, Toolset, tool
 from .workspace import files
 
-__all__ = ["Tool", "Toolset", "ask_user", "files", "python", "rewrite", "session", "shell", "tool"]
+__all__ = ["Tool", "Toolset", "ask_user", "files", "python", "rewrite", "session", "shell", "think", "tool"]

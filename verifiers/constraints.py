@@ -51,7 +51,7 @@ class Constraints:
         temperature: of its sampling.
         max_tokens: longest reply.
         scope: `answer` checks what has an answer; `state` every step, of which it accepts those with an answer, and others only where
-            code decides all constraints.
+            code that checks states decides all constraints.
         name: shown beside its verdicts.
 
     Raises:
@@ -97,8 +97,8 @@ class Constraints:
         said: list[str] = []
         verdicts: list[Verdict] = []
         for layer in self.checklist.layers:
-            due = self.checklist.applicable(layer, met)
-            said += [f"not checked: {c.text} (it needs what is violated)" for c in layer if c not in due]
+            due = [c for c in self.checklist.applicable(layer, met) if _can_be_checked(c, candidate)]
+            said += [f"not checked: {c.text}" for c in layer if c not in due]
             given, found = await self._layer(candidate.again(len(verdicts)), due)
             verdicts += given
             met |= {one.constraint.name: one.holds for one in found}
@@ -138,7 +138,7 @@ class Constraints:
 
     def _passes(self, candidate: Candidate, met: Mapping[str, bool]) -> bool | None:
         """Whether all is met; nothing is said of steps that are on their way."""
-        if candidate.answer is None and any(constraint.check is None for constraint in self.constraints):
+        if candidate.answer is None and any(c.check is None or c.check.scope != "state" for c in self.constraints):
             return None
         return all(met.get(constraint.name, False) for constraint in self.constraints)
 
@@ -204,6 +204,11 @@ class _Asked(Part[Constraints]):
                 f"verifier {self.name!r} gave {said!r} for constraint {place}; a reward is from -100 to 100"
             )
         return (said + 100) / 200
+
+
+def _can_be_checked(constraint: Constraint, candidate: Candidate) -> bool:
+    """Whether there is an answer yet where a check by code wants one."""
+    return constraint.check is None or constraint.check.scope == "state" or candidate.answer is not None
 
 
 def _line(text: str) -> str:

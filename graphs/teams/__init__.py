@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .archon import Archon
     from .components import Checker, Critic, Fuser, Generator, Ranker, UnitTestEvaluator, UnitTestWriter
     from .constraint_loop import ConstraintLoop
+    from .plangen import PlanGEN
 else:
     __getattr__, __dir__ = lazily(
         __name__,

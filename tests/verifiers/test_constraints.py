@@ -191,3 +191,13 @@ async def test_a_verdict_is_as_safe_as_its_weakest_check() -> None:
     assert (await Constraints((exact,)).judge(candidate_of(tree))).integrity == "host-io"
     mixed = Constraints((exact, Constraint("x")))
     assert (await mixed.judge(candidate_of(tree, model=reader({"x": "met"})))).integrity is None
+
+
+async def test_a_check_of_answers_waits_for_the_answer() -> None:
+    """Of a step without one it says nothing, and is not run."""
+    tree = tree_of("ab")
+    unfinished = replace(tree[NodeId(1)], answer=None)
+    verifier = Constraints((Constraint("has a", check=holding("a")), Constraint("runs", check=Exact())), scope="state")
+    verdict = await verifier.judge(replace(candidate_of(tree), path=[tree.root, unfinished]))
+    assert (verdict.value, verdict.passed, verdict.per_constraint) == (0.5, None, {"c2": 1.0})
+    assert (await verifier.judge(candidate_of(tree))).passed is True

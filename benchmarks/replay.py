@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from chart import chart
+from branchwise.cli.chart import chart
 from game24 import (
     DATA,
     LEVELS,

@@ -163,7 +163,8 @@ def test_dependencies_are_those_that_are_imported() -> None:
     names = {name for path in shipped for name in imported(path)} - set(sys.stdlib_module_names) - {"branchwise"}
     origins = packages_distributions()
     needed = {canonicalize_name(name) for module in names for name in origins.get(module.split(".")[0], [module])}
-    declared = {canonicalize_name(Requirement(text).name) for text in PROJECT["project"]["dependencies"]}
+    extra = PROJECT["project"]["optional-dependencies"]["tune"]
+    declared = {canonicalize_name(Requirement(text).name) for text in [*PROJECT["project"]["dependencies"], *extra]}
     # Pytest is put into the sandbox image. LangGraph's parts share a module's name; pydantic decides on its core's version.
     assert declared - needed <= {"pytest"}
     assert {name for name in needed - declared if not name.startswith(("langgraph", "pydantic"))} == set()

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import game24
 import pytest
 import replay
-from chart import chart
+from branchwise.cli.chart import chart
 
 import branchwise as bw
 

@@ -24,7 +24,7 @@ help: ## list what can be made
 # --- preparing --------------------------------------------------------------------------------------------------------
 
 .PHONY: setup
-setup: $(INSTALLED) ## bring everything that is needed: Python packages, a Docker engine, bubblewrap
+setup: $(INSTALLED) ## bring everything that is needed: Python packages, a Docker engine, bubblewrap, a Chromium
 	@scripts/setup.sh machine
 
 $(INSTALLED): pyproject.toml scripts/setup.sh

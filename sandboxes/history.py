@@ -9,6 +9,9 @@ from typing import Any, NamedTuple, Self
 from .manifest import Manifest
 
 HISTORY = ".branchwise/session.json"
+PAGES = ".branchwise/pages.json"
+"""How the pages of a browser got where they are."""
+_OWN = frozenset({HISTORY, PAGES})
 MOST_BYTES = 4 << 20
 
 
@@ -47,8 +50,8 @@ class History(NamedTuple):
 
 
 def visible(manifest: Manifest) -> Manifest:
-    """Return a state as others are to see it: the history is the session's own business."""
-    return {path: entry for path, entry in manifest.items() if path != HISTORY}
+    """Return a state as others are to see it: what brings sessions and pages back is their own business."""
+    return {path: entry for path, entry in manifest.items() if path not in _OWN}
 
 
 def fingerprint(output: str) -> str:

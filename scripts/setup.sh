@@ -2,7 +2,7 @@
 # Prepare this checkout: Debian or Ubuntu as root, or any Linux that has what is needed already.
 #
 #   scripts/setup.sh python     .venv with the package (editable), its embedded engine and the development tools
-#   scripts/setup.sh machine    a Docker engine and bubblewrap, where they are missing and this is root
+#   scripts/setup.sh machine    a Docker engine, bubblewrap and a Chromium, where they are missing and this is root
 #
 # Both do nothing when nothing is missing. Everything they say goes to standard error.
 set -eu
@@ -64,10 +64,22 @@ prepare_python() {
 
 # --- the machine ------------------------------------------------------------------------------------------------------
 
+has_chromium() {
+    for program in "${BRANCHWISE_CHROMIUM:-}" /usr/lib/chromium/chromium-headless-shell chromium-headless-shell chromium \
+        chromium-browser google-chrome google-chrome-stable; do
+        [ -n "$program" ] && command -v "$program" >/dev/null && return 0
+    done
+    ls "${PLAYWRIGHT_BROWSERS_PATH:-$HOME/.cache/ms-playwright}"/chromium* >/dev/null 2>&1
+}
+
 prepare_machine() {
     # What runs where no engine can: a sandbox made of namespaces.
     command -v bwrap >/dev/null || apt bubblewrap ||
         say "bubblewrap is missing (it needs root to install): there will be no fallback for machines without Docker"
+    # Pages are shown by Debian's headless Chromium, unless there is one already.
+    has_chromium || apt chromium-headless-shell fonts-liberation ||
+        say "there is no Chromium (it needs root to install): tests marked 'browser' will fail; 'playwright install chromium'" \
+            "brings one without root"
     scripts/docker-engine.sh ||
         say "there is no Docker engine: agents fall back to bubblewrap, and tests marked 'docker' will fail" \
             "(leave them out with: make test ARGS='-m \"not docker\"')"

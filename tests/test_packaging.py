@@ -26,7 +26,7 @@ FOLDERS: dict[str, str] = PROJECT["tool"]["setuptools"]["package-dir"]
 LAYERS = [name.removeprefix("branchwise.") for name in PACKAGES if name.count(".") == 1]
 
 NOT_SOURCE = {"build", "dist", "__pycache__"}
-DATA = {".md", ".toml", ".json"}
+DATA = {".md", ".toml", ".json", ".js"}
 
 
 def source_files(*suffixes: str) -> list[Path]:
@@ -65,6 +65,11 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             names.add(node.module.split(".")[0])
     return names
+
+
+def source_of(package: str) -> list[Path]:
+    """The modules of a package."""
+    return sorted((ROOT / FOLDERS[package]).glob("*.py"))
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +163,8 @@ def test_folders_are_never_imported_as_top_level_packages() -> None:
 
 def test_dependencies_are_those_that_are_imported() -> None:
     """What works only because another package happens to bring it breaks when that one stops."""
-    packages = set(PACKAGES) - {"branchwise.tracing"}  # it has an extra of its own
+    # Those have extras of their own.
+    packages = {name for name in PACKAGES if name.split(".")[1:2] not in (["tracing"], ["web"])}
     shipped = [path for package in packages for path in (ROOT / FOLDERS[package]).glob("*.py")]
     names = {name for path in shipped for name in imported(path)} - set(sys.stdlib_module_names) - {"branchwise"}
     origins = packages_distributions()
@@ -184,6 +190,17 @@ def test_the_extra_for_tracing_brings_what_tracing_imports() -> None:
     brought = {Path(str(file.locate())) for name in extra for file in distribution(name).files or ()}
     assert {module.split(".")[0] for module in foreign} == {"opentelemetry"}
     assert {module for module, origin in origins.items() if Path(origin) not in brought} == set()
+
+
+def test_the_extra_for_pages_brings_what_they_import() -> None:
+    """Beside what everything needs, pages need Playwright; nothing else of Branchwise imports it."""
+    web = {path for package in PACKAGES if package.split(".")[1:2] == ["web"] for path in source_of(package)}
+    others = {path for package in PACKAGES for path in source_of(package)} - web
+    extra = {Requirement(text).name for text in PROJECT["project"]["optional-dependencies"]["web"]}
+    declared = {canonicalize_name(Requirement(text).name) for text in PROJECT["project"]["dependencies"]}
+    names = {name for path in web for name in imported(path)} - set(sys.stdlib_module_names) - {"branchwise"}
+    assert {canonicalize_name(name) for name in names} - declared == extra
+    assert [path for path in others if extra & imported(path)] == []
 
 
 def test_pickle_is_never_imported() -> None:

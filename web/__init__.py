@@ -1,0 +1,84 @@
+"""Pages in a real browser as environments: seen as text, acted on by typed actions, forked by replay that is checked."""
+
+from typing import TYPE_CHECKING
+
+from ..core.lazy import lazily
+
+if TYPE_CHECKING:
+    from .actions import (
+        Action,
+        Answer,
+        Back,
+        Check,
+        Click,
+        Dialog,
+        Drag,
+        Fill,
+        Find,
+        GiveUp,
+        Goto,
+        Hover,
+        Press,
+        Read,
+        Scroll,
+        Select,
+        Tab,
+        Upload,
+        Wait,
+        action_schema,
+        parse_action,
+    )
+    from .browser import Browser
+    from .environment import Outcome, WebEnvironment
+    from .observation import Observation
+    from .policy import Policy
+    from .site import Site, World
+    from .supply import WebSandboxes
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "actions": """
+                Action Answer Back Check Click Dialog Drag Fill Find GiveUp Goto Hover Press Read Scroll Select Tab Upload Wait
+                action_schema parse_action
+            """,
+            "browser": "Browser",
+            "environment": "Outcome WebEnvironment",
+            "observation": "Observation",
+            "policy": "Policy",
+            "site": "Site World",
+            "supply": "WebSandboxes",
+        },
+    )
+
+__all__ = [
+    "Action",
+    "Answer",
+    "Back",
+    "Browser",
+    "Check",
+    "Click",
+    "Dialog",
+    "Drag",
+    "Fill",
+    "Find",
+    "GiveUp",
+    "Goto",
+    "Hover",
+    "Observation",
+    "Outcome",
+    "Policy",
+    "Press",
+    "Read",
+    "Scroll",
+    "Select",
+    "Site",
+    "Tab",
+    "Upload",
+    "Wait",
+    "WebEnvironment",
+    "WebSandboxes",
+    "World",
+    "action_schema",
+    "parse_action",
+]

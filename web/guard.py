@@ -1,0 +1,121 @@
+"""What pages may reach: hosts by a proxy that checks every connection, files and methods by the browser itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from playwright.async_api import Error, Route
+
+from ..core.errors import ActionFailed
+from ..sandboxes.egress import Egress
+from ..sandboxes.forwarding import Visit
+from ..sandboxes.network import Allow
+
+_FILES = re.compile(r"^file:", re.IGNORECASE)
+_QUIET = frozenset({"ping", "cspreport", "beacon"})
+"""Kinds of requests that report something to somebody: stopped where methods are, and not worth a word."""
+
+
+class Gateway:
+    """The proxy of one supply's browser: an allow-list, on this machine's loopback.
+
+    Everything goes through it, redirects, web sockets and requests to this machine itself included. The browser resolves
+    no names and sends no datagrams.
+    """
+
+    def __init__(self, policy: Allow) -> None:
+        self.egress = Egress(policy)
+        self._server: asyncio.Server | None = None
+        self._visits: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> str:
+        """Begin to listen, and return the proxy's address."""
+        self._server = await asyncio.start_server(self._visit, "127.0.0.1", 0, limit=1 << 17)
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def _visit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._visits.add(task)
+        try:
+            await Visit((reader, writer), self.egress).run()
+        except asyncio.CancelledError:
+            if self._server is not None:
+                raise
+        finally:
+            self._visits.discard(task)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def close(self) -> None:
+        """Hang up. Idempotent."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.close()
+        for visit in list(self._visits):
+            visit.cancel()
+        await asyncio.gather(*self._visits, return_exceptions=True)
+        await server.wait_closed()
+        self.egress.close()
+
+
+def check_url(url: str, roots: Sequence[Path]) -> None:
+    """Refuse addresses that an agent may not open, whatever the allow-list of hosts says.
+
+    Args:
+        url: what is to be opened.
+        roots: folders of this machine whose files may be.
+
+    Raises:
+        ActionFailed: it is not `http(s)://HOST`, nor a file in one of the folders.
+    """
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    if url == "about:blank" or (scheme in {"http", "https"} and parts.hostname):
+        return
+    if scheme == "file":
+        if may_read(url, roots):
+            return
+        raise ActionFailed(f"{url[:200]!r} is not among the files that pages may show")
+    raise ActionFailed(f"{url[:200]!r} cannot be opened; give a whole address that begins with https:// or http://")
+
+
+def may_read(url: str, roots: Sequence[Path]) -> bool:
+    """Whether a `file:` address lies in one of the folders, links followed."""
+    path = Path(unquote(urlsplit(url).path)).resolve()
+    return any(path.is_relative_to(root) for root in roots)
+
+
+class Warden:
+    """Stops what the proxy cannot see: files of this machine, and requests by methods that change something."""
+
+    def __init__(self, roots: Sequence[Path], methods: frozenset[str] | None, report: Callable[[str], None]) -> None:
+        self.for_good = False
+        """Whether the action in progress may send by any method."""
+        self._roots = [root.resolve() for root in roots]
+        self._methods = methods
+        self._report = report
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """The addresses that it has to be asked about."""
+        return _FILES if self._methods is None else re.compile("")
+
+    async def handle(self, route: Route) -> None:
+        """Let a request go on, or stop it."""
+        request = route.request
+        if _FILES.match(request.url):
+            stopped = not may_read(request.url, self._roots)
+        else:
+            stopped = self._methods is not None and request.method not in self._methods and not self.for_good
+            if stopped and request.resource_type not in _QUIET:
+                self._report(f"{request.method} {request.url.partition('?')[0][:200]}")
+        with contextlib.suppress(Error):  # its page may be gone
+            await (route.abort("blockedbyclient") if stopped else route.continue_())

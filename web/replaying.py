@@ -1,0 +1,111 @@
+"""Doing actions again in a fresh context, and seeing whether they lead to what they led to before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from ..core.errors import ActionFailed, StateDiverged
+from .branch import Branch
+from .hands import Hands
+from .live import Live, PageStuck
+from .past import Past, PastStep
+from .sealing import Seal, seal
+from .settling import settle
+from .targets import again
+
+_LOOKS_SECONDS = 0.02
+
+
+async def replay(branch: Branch, past: Past, content: Callable[[str], bytes], *, patient: bool) -> None:
+    """Do all steps of a past again, and compare what the context shows after each.
+
+    Args:
+        branch: a context on the start page.
+        past: what was done.
+        content: returns a content of the store by its digest.
+        patient: wait after every step as long as the first time. Otherwise a step counts as over as soon as the page shows
+            what it showed then.
+
+    Raises:
+        StateDiverged: a step could not be done, or led elsewhere.
+        SandboxLost: the browser is gone.
+    """
+    before = ""
+    live, hands = branch.live, branch.hands
+    for number, step in enumerate(past.steps, 1):
+        what = f"step {number} of {len(past.steps)} ({step.action.get('do')})"
+        branch.files = _giver(step.files, content)
+        try:
+            await _again(hands, live, step)
+        except StateDiverged as error:
+            raise StateDiverged(f"{what} cannot be done again: {error}") from error
+        except ActionFailed as error:
+            if not step.failed:
+                raise StateDiverged(f"{what} cannot be done again: {error}") from error
+        # Where nothing was to be seen of a step, being as expected at once says nothing: it is waited for in full.
+        early = not patient and step.fingerprint != before
+        found = await _arrived(live, hands, step.fingerprint, early=early)
+        if found.fingerprint != step.fingerprint:
+            raise StateDiverged(f"{what} led to another page than before, {_shown(live)}")
+        before = step.fingerprint
+    if not past.steps and (await sealed(live)).fingerprint != past.seal.fingerprint:
+        raise StateDiverged(f"the start page is not what it was, {_shown(live)}")
+
+
+def _giver(files: Mapping[str, str], content: Callable[[str], bytes]) -> Callable[[str], Awaitable[bytes]]:
+    """Return what gives a step the files that it was given the first time."""
+
+    async def give(path: str) -> bytes:
+        return content(files[path])
+
+    return give
+
+
+async def _again(hands: Hands, live: Live, step: PastStep) -> None:
+    renamed: dict[str, Any] = dict(step.action)
+    for key in ("ref", "to"):
+        ref = renamed.get(key)
+        if isinstance(ref, str) and ref in step.targets:
+            renamed[key] = await again(live, step.targets[ref])
+    action = PastStep(renamed, {}, "").parsed()
+    found = await hands.aim(action, {})
+    await hands.do(action, found, {})
+
+
+async def _arrived(live: Live, hands: Hands, expected: str, *, early: bool) -> Seal:
+    """Wait for a step to have had its effects; no longer than until the page shows what is expected, if `early`."""
+    settling = asyncio.ensure_future(settle(live, hands.patience))
+    try:
+        while early and not settling.done():
+            try:
+                found = await seal(live)
+            except PageStuck:
+                found = None  # it is on its way elsewhere
+            if found is not None and found.fingerprint == expected:
+                return found
+            await asyncio.wait({settling}, timeout=_LOOKS_SECONDS)
+        await settling
+    finally:
+        settling.cancel()
+        await asyncio.gather(settling, return_exceptions=True)
+    return await sealed(live)
+
+
+async def sealed(live: Live) -> Seal:
+    """Return what a settled context shows; one that goes elsewhere just then is asked once more.
+
+    Raises:
+        PageStuck: it does not answer.
+        SandboxLost: it is gone.
+    """
+    try:
+        return await seal(live)
+    except PageStuck:
+        await live.stirred(_LOOKS_SECONDS)
+        return await seal(live)
+
+
+def _shown(live: Live) -> str:
+    return f"now {live.page.url[:200]}" if live.pages else "with no tab left"

@@ -1,0 +1,333 @@
+"""A supply of pages for one run: opens states in contexts of the one browser, by the cheapest way that comes out exact."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from playwright.async_api import Error, StorageState
+
+from ..core.errors import SandboxError, SandboxLost, StateDiverged, ToolError
+from ..sandboxes.history import PAGES
+from ..sandboxes.secret import Secrets
+from ..sandboxes.store import Store
+from .branch import Branch
+from .browser import Browser
+from .chromium import Chromium, Launch
+from .environment import WebEnvironment
+from .guard import Gateway
+from .past import Past
+from .replaying import replay, sealed
+from .sealing import adopt
+from .settling import settle
+
+Way = Literal["kept", "clone", "replay"]
+_CLONES_REMEMBERED = 200
+_CLONE_TRIES = 3
+"""After so many clones of a page in vain none is tried there any more."""
+_SESSION_STORAGE = "Object.entries(sessionStorage)"
+_RESTORE_SESSION = (
+    "(([origin, rows]) => { if (location.origin === origin && sessionStorage.length === 0)"
+    " for (const [key, value] of rows) sessionStorage.setItem(key, value); })(%s)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Clone:
+    """What a context can be made of without doing anything again, where its state lies in storage and address."""
+
+    urls: tuple[str, ...]
+    storage: StorageState
+    session: tuple[tuple[str, Any], ...]
+    """Entries of each tab's session storage, by origin."""
+
+
+@dataclass
+class WaysReport:
+    """How states were brought back, and what came of it."""
+
+    opened: Counter[str] = field(default_factory=Counter[str])
+    """How often each way led to the very state: `kept`, `clone`, `replay`."""
+    seconds: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    refused: int = 0
+    """States that no way led back to."""
+
+    def add(self, way: Way, seconds: float) -> None:
+        """Count a state that was brought back."""
+        self.opened[way] += 1
+        self.seconds.setdefault(way, []).append(seconds)
+
+
+class WebSandboxes:
+    """Implements `core.protocols.Sandboxes` with contexts of a browser."""
+
+    def __init__(
+        self, spec: Browser, store: Store, chromium: Chromium, *, gateway: Gateway, proxy: str, start: str
+    ) -> None:
+        self.spec = spec
+        self.store = store
+        self.isolation = spec.isolation
+        self.secrets = Secrets({name: value.get_secret_value() for name, value in spec.secrets.items()})
+        self.ways = WaysReport()
+        self.gateway = gateway
+        self.chromium = chromium
+        self.proxy = proxy
+        self.start = start
+        self.roots = spec.roots(start)
+        self._kept: OrderedDict[str, list[Branch]] = OrderedDict()
+        self._clones: OrderedDict[str, Clone] = OrderedDict()
+        self._failed_clones: Counter[str] = Counter()
+        self._slots = asyncio.Semaphore(spec.contexts)
+        self._open: set[Branch] = set()
+
+    @classmethod
+    async def begin(cls, spec: Browser, run_id: str, store: Path) -> Self:
+        """Start the browser, or share the one that runs, and the proxy; see `Browser.start`."""
+        del run_id
+        start = spec.url
+        if start is None:
+            assert spec.site is not None
+            world = await spec.site.open()
+            start = world.url
+            await world.close()
+        gateway = Gateway(spec.allowed(start))
+        proxy = await gateway.open()
+        try:
+            chromium = await Chromium.lease(Launch(spec.executable, spec.headed, spec.sandboxed))
+        except BaseException:
+            await gateway.close()
+            raise
+        kept = await asyncio.to_thread(Store, store)
+        return cls(spec, kept, chromium, gateway=gateway, proxy=proxy, start=start)
+
+    # --- core.protocols.Sandboxes ---
+
+    @property
+    def snapshots(self) -> Store:
+        """Where the states are kept."""
+        return self.store
+
+    async def open(self, ref: str | None = None) -> WebEnvironment:
+        return WebEnvironment(self, self.store.empty_ref if ref is None else ref)
+
+    async def keep(self, folder: Path) -> str:
+        return await asyncio.to_thread(self.store.keep, folder, limit_bytes=self.spec.download_mb << 20)
+
+    def diff(self, old: str, new: str) -> tuple[dict[str, bytes], list[str]]:
+        return self.store.diff(old, new)
+
+    async def aclose(self) -> None:
+        for branch in list(self._open):
+            await self.discard(branch)
+        await self.gateway.close()
+        await self.chromium.release()
+
+    # --- branches ---
+
+    def past(self, ref: str) -> Past | None:
+        """Return what led to a state; None where it is files only, and its page the start page."""
+        entry = self.store.manifest(ref).get(PAGES)
+        return None if entry is None else Past.parse(self.store.get(entry.content))
+
+    async def bring(self, ref: str, download: Callable[[str, bytes], Awaitable[str]]) -> tuple[Branch, Past | None]:
+        """Return a branch in the state `ref`, and its past: one that was kept open, a clone, or one that has done it all again.
+
+        Raises:
+            StateDiverged: what came out is another state.
+            SandboxLost: the browser died, and died again.
+        """
+        past = self.past(ref)
+        if past is None:
+            return await self.fresh(download), None
+        begun = time.monotonic()
+        kept = await self._take(ref, past)
+        if kept is not None:
+            kept.download = download
+            self.ways.add("kept", time.monotonic() - begun)
+            return kept, past
+        if past.final_step is not None:
+            raise StateDiverged(
+                f"step {past.final_step} was done for good and is not done again, and the page where it was done is closed"
+            )
+        if past.start != self.start:
+            raise StateDiverged(f"the state began at {past.start}, and this browser begins at {self.start}")
+        clone = await self._clone(ref, past, download)
+        if clone is not None:
+            self.ways.add("clone", time.monotonic() - begun)
+            return clone, past
+        branch = await self._replay(past, download)
+        self.ways.add("replay", time.monotonic() - begun)
+        return branch, past
+
+    async def again(self, past: Past, download: Callable[[str, bytes], Awaitable[str]]) -> Branch:
+        """Return a branch that has done all of a past again: the one where it was done is lost.
+
+        Raises:
+            StateDiverged: something in it was done for good, or what came out is another state.
+            SandboxLost: the browser died again.
+        """
+        if past.final_step is not None:
+            raise StateDiverged(
+                f"step {past.final_step} was done for good and is not done again, and the page where it was done is lost"
+            )
+        begun = time.monotonic()
+        branch = await self._replay(past, download)
+        self.ways.add("replay", time.monotonic() - begun)
+        return branch
+
+    async def fresh(self, download: Callable[[str, bytes], Awaitable[str]]) -> Branch:
+        """Return a branch on the start page."""
+        branch = await self._new(download)
+        try:
+            await branch.begin()
+            await settle(branch.live, branch.hands.patience)
+        except ToolError as error:
+            await self.discard(branch)
+            raise SandboxError(str(error)) from error
+        except BaseException:
+            await self.discard(branch)
+            raise
+        return branch
+
+    async def _new(self, download: Callable[[str, bytes], Awaitable[str]], clone: Clone | None = None) -> Branch:
+        """Return an empty context, waiting for a slot; one that waits for its branch to go on makes way."""
+        if self._slots.locked():
+            await self._drop_oldest()
+        await self._slots.acquire()
+        try:
+            branch = await Branch.make(self, download, storage=None if clone is None else clone.storage)
+        except BaseException:
+            self._slots.release()
+            raise
+        self._open.add(branch)
+        return branch
+
+    async def discard(self, branch: Branch) -> None:
+        """Close a branch's context. Idempotent."""
+        if branch not in self._open:
+            return
+        self._open.discard(branch)
+        try:
+            await branch.close()
+        finally:
+            self._slots.release()
+
+    async def park(self, branch: Branch, ref: str) -> None:
+        """Keep a branch open in its state, for whoever opens that next; the one that has waited longest is closed for it."""
+        if not self.spec.kept_contexts or not branch.live.alive:
+            await self.discard(branch)
+            return
+        self._kept.setdefault(ref, []).append(branch)
+        self._kept.move_to_end(ref)
+        while sum(map(len, self._kept.values())) > self.spec.kept_contexts:
+            await self._drop_oldest()
+
+    async def _drop_oldest(self) -> None:
+        if not self._kept:
+            return
+        ref = next(iter(self._kept))
+        branch = self._kept[ref].pop(0)
+        if not self._kept[ref]:
+            del self._kept[ref]
+        await self.discard(branch)
+
+    async def _take(self, ref: str, past: Past) -> Branch | None:
+        """Return a branch that was kept open in a state, if it still shows the same."""
+        while waiting := self._kept.get(ref):
+            branch = waiting.pop()
+            if not waiting:
+                del self._kept[ref]
+            try:
+                same = (await sealed(branch.live)).fingerprint == past.seal.fingerprint
+            except (SandboxLost, ToolError):
+                same = False
+            if same:
+                return branch
+            await self.discard(branch)
+        return None
+
+    # --- clones ---
+
+    async def remember(self, ref: str, branch: Branch, past: Past) -> None:
+        """Note what a clone of a state would be made of, where its state may lie in storage and address alone."""
+        if not past.steps or not past.steps[-1].navigated or self.spec.site is not None or ref in self._clones:
+            return
+        live = branch.live
+        if live.dialog is not None or live.chooser is not None:
+            return
+        with contextlib.suppress(Error, TimeoutError):
+            async with asyncio.timeout(self.spec.action_seconds):
+                storage = await live.context.storage_state(indexed_db=True)
+                rows = [[page.url, await page.evaluate(_SESSION_STORAGE)] for page in live.pages]
+            session = tuple((str(url), entries) for url, entries in rows if entries)
+            self._clones[ref] = Clone(tuple(page.url for page in live.pages), storage, session)
+            while len(self._clones) > _CLONES_REMEMBERED:
+                self._clones.popitem(last=False)
+
+    async def _clone(self, ref: str, past: Past, download: Callable[[str, bytes], Awaitable[str]]) -> Branch | None:
+        """Return a branch made of what was stored, if it shows what the state showed; None where that is not so."""
+        clone = self._clones.get(ref)
+        # Doing one step again costs no more than a clone.
+        if clone is None or len(past.steps) < 2 or self._failed_clones[clone.urls[0]] >= _CLONE_TRIES:
+            return None
+        branch = await self._new(download, clone)
+        try:
+            for url, rows in clone.session:
+                origin = "/".join(url.split("/")[:3])
+                await branch.live.context.add_init_script(_RESTORE_SESSION % json.dumps([origin, rows]))
+            for url in clone.urls:
+                await branch.live.start(url, timeout_seconds=self.spec.load_seconds)
+            branch.live.active = past.seal.active
+            await settle(branch.live, branch.hands.patience)
+            branch.live.take_notes()
+            if (await sealed(branch.live)).fingerprint == past.seal.fingerprint:
+                await adopt(branch.live, past.seal)
+                return branch
+        except (ToolError, SandboxLost, Error):
+            pass  # doing it all again shows what is the matter
+        except BaseException:
+            await self.discard(branch)
+            raise
+        self._failed_clones[clone.urls[0]] += 1
+        await self.discard(branch)
+        return None
+
+    async def _replay(self, past: Past, download: Callable[[str, bytes], Awaitable[str]]) -> Branch:
+        """Return a branch that has done all of a past again; a second time with more patience where it came out differently."""
+        trouble: SandboxError | None = None
+        for attempt in range(3):
+            branch = await self.fresh(_unheard)
+            try:
+                await replay(branch, past, self.store.get, patient=attempt > 0)
+                await adopt(branch.live, past.seal)
+            except (StateDiverged, SandboxLost) as error:
+                await self.discard(branch)
+                trouble = error
+                if attempt > 0 and isinstance(error, StateDiverged):
+                    break
+            except ToolError as error:
+                await self.discard(branch)
+                trouble = StateDiverged(str(error))
+            except BaseException:
+                await self.discard(branch)
+                raise
+            else:
+                branch.live.take_notes()
+                branch.download = download
+                return branch
+        self.ways.refused += 1
+        assert trouble is not None
+        raise trouble
+
+
+async def _unheard(name: str, content: bytes) -> str:
+    """Take a download that was taken the first time."""
+    del name, content
+    return ""

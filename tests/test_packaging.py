@@ -48,6 +48,9 @@ def shipped_files() -> set[str]:
         for path in folder.iterdir():
             if path.suffix == ".py" or path.suffix in DATA or path.name == "py.typed":
                 shipped.add(f"{package.replace('.', '/')}/{path.name}")
+            elif path.is_dir() and not (path / "__init__.py").exists():
+                data = [inner for inner in path.iterdir() if inner.suffix in DATA]
+                shipped |= {f"{package.replace('.', '/')}/{path.name}/{inner.name}" for inner in data}
     return shipped
 
 

@@ -18,7 +18,7 @@ from branchwise import graphs
 from branchwise.core import errors
 
 FACADE = Path(bw.__file__)
-MODULES = [bw, bw.models, bw.sandboxes, bw.search, bw.tools, bw.variants, bw.verifiers]
+MODULES = [bw, bw.models, bw.sandboxes, bw.search, bw.tools, bw.variants, bw.verifiers, bw.web]
 
 
 def seen_by_type_checkers(package: ModuleType) -> dict[str, str]:
@@ -118,6 +118,7 @@ def test_agents_are_defined_without_what_runs_them() -> None:
         "langchain_core",
         "langgraph",
         "openai",
+        "playwright",
         "pytest",
         "requests",
         "rich",

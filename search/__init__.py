@@ -8,6 +8,7 @@ from .bayes_risk import MinimumBayesRisk
 from .beam import DVTS, Beam, StepBestOfN, TotBFS
 from .best_first import BestFirst
 from .best_of_n import BestOfN
+from .block_table import QTable, Visit, episode
 from .calibration import Calibration, expected_calibration_error, threshold_for
 from .commit import CommitSearch
 from .common import BaseStrategy
@@ -28,6 +29,7 @@ from .majority import BestOfMajority, MajoritySampling
 from .mcts import PUCT, UCT
 from .multi_temperature import MultiTemperature
 from .named import parse_selector, parse_strategy
+from .navigation import Rules, Scores, Situation, Wandering
 from .particle_gibbs import ParticleGibbs
 from .particles import Particles
 from .perplexity import PerplexityConsistency
@@ -84,20 +86,24 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "PolicyTable",
     "PooledProblem",
     "PowerCoverage",
+    "QTable",
     "Rebase",
     "Resampling",
     "ResamplingLimit",
     "RetrievalUCT",
     "Rollover",
+    "Rules",
     "SafeBeam",
     "Saturating",
     "Saturation",
     "SaturationLaw",
     "Scaling",
+    "Scores",
     "SelfConsistency",
     "SelfRefine",
     "ShortMajority",
     "Shortness",
+    "Situation",
     "SoftTree",
     "SolveDetectVerify",
     "SolveOrVerify",
@@ -108,7 +114,9 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "Turns",
     "UCB",
     "UCT",
+    "Visit",
     "Vote",
+    "Wandering",
     "allocate",
     "best_by_verdict",
     "by_rank",
@@ -117,6 +125,7 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "coverage",
     "ease",
     "efficiency",
+    "episode",
     "expected_calibration_error",
     "extrapolated",
     "frontier",

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .archon import Archon
     from .components import Checker, Critic, Fuser, Generator, Ranker, UnitTestEvaluator, UnitTestWriter
     from .constraint_loop import ConstraintLoop
+    from .logic_blocks import LogicBlocks
     from .plangen import PlanGEN
 else:
     __getattr__, __dir__ = lazily(
@@ -16,6 +17,8 @@ else:
             "archon": "Archon",
             "components": "Checker Critic Fuser Generator Ranker UnitTestEvaluator UnitTestWriter",
             "constraint_loop": "ConstraintLoop",
+            "logic_blocks": "LogicBlocks",
+            "plangen": "PlanGEN",
         },
     )
 
@@ -26,6 +29,8 @@ __all__ = [
     "Critic",
     "Fuser",
     "Generator",
+    "LogicBlocks",
+    "PlanGEN",
     "Ranker",
     "UnitTestEvaluator",
     "UnitTestWriter",

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any, Literal, Self
 
 from .errors import UsageError
-from .people import Waiting
+from .people import Question, Waiting
 from .protocols import Children, Context
 from .types import Budget, Result, Task
 
@@ -54,20 +54,23 @@ class Child:
         """Whether it has ended."""
         return self.running.done()
 
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """What it waits for people to answer; it goes on when its run is resumed with the answers."""
+        stopped = None if not self.done or self.running.cancelled() else self.running.exception()
+        return stopped.questions if isinstance(stopped, Waiting) else ()
+
     def conclusion(self) -> Conclusion:
         """Return what it came to.
 
         Raises:
-            UsageError: it has not ended.
-            Waiting: it waits for a person, and so must whoever waits for it.
+            UsageError: it has not ended, or waits for people.
         """
-        if not self.done:
+        if not self.done or self.questions:
             raise UsageError(f"search {self.name!r} has not ended; join it first")
         if self.running.cancelled():
             return Conclusion(self.name, self.task.prompt, None, valid=False, reason="cancelled", failed=True)
-        if isinstance(error := self.running.exception(), Waiting):
-            raise error
-        if error is not None:
+        if (error := self.running.exception()) is not None:
             reason = f"{type(error).__name__}: {error}"
             return Conclusion(self.name, self.task.prompt, None, valid=False, reason=reason, failed=True)
         result = self.running.result()
@@ -149,6 +152,9 @@ class Group:
             until: when to stop waiting.
             seconds: wait at most so long.
             cancel_rest: stop those that go on after that.
+
+        Raises:
+            Waiting: no more can be had before people have answered; the call begins again then.
         """
         waited = list(children) or self._children
         ended = await join(waited, until, seconds)
@@ -158,15 +164,35 @@ class Group:
 
 
 async def join(children: Sequence[Child], until: Until = "all", seconds: float | None = None) -> list[Child]:
-    """Wait for searches as `Group.join` does; return those that have ended, in the order given."""
+    """Wait for searches as `Group.join` does; return those that have ended, in the order given.
+
+    One that waits for people does not stop the others: they are waited for as if it went on.
+
+    Raises:
+        Waiting: all others have ended, and that is not enough.
+    """
     deadline = None if seconds is None else monotonic() + seconds
-    enough = 1 if until == "first" else until if isinstance(until, int) else len(children)
-    while until != "ready" and (going := [child for child in children if not child.done]):
-        valid = sum(child.conclusion().valid for child in children if child.done)
-        if until != "all" and valid >= enough:
-            break
+    while not _enough(children, until):
+        going = [child.running for child in children if not child.done]
         left = None if deadline is None else deadline - monotonic()
         if left is not None and left <= 0:
             break
-        await asyncio.wait([child.running for child in going], timeout=left, return_when=asyncio.FIRST_COMPLETED)
-    return [child for child in children if child.done]
+        if not going:
+            if questions := [question for child in children for question in child.questions]:
+                raise Waiting(*questions)
+            break
+        await asyncio.wait(going, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+    return _ended(children)
+
+
+def _ended(children: Sequence[Child]) -> list[Child]:
+    return [child for child in children if child.done and not child.questions]
+
+
+def _enough(children: Sequence[Child], until: Until) -> bool:
+    """Whether a join need wait for no more."""
+    ended = _ended(children)
+    if until == "ready" or len(ended) == len(children):
+        return True
+    wanted = 1 if until == "first" else until
+    return isinstance(wanted, int) and sum(child.conclusion().valid for child in ended) >= wanted

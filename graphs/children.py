@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from ..agents.agent import Agent
 from ..core.errors import UsageError
 from ..core.events import Joined, Spawned
-from ..core.people import Waiting
+from ..core.people import Question, Waiting
 from ..core.types import Budget, Result, Task
 from .checks import check
 
@@ -37,6 +37,7 @@ class ScopeChildren:
     scope: Scope
     report: Callable[[Spawned | Joined], None]
     _running: dict[str, asyncio.Task[Result]] = field(default_factory=dict[str, "asyncio.Task[Result]"], init=False)
+    _interrupted: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     @property
     def depth(self) -> int:
@@ -67,6 +68,7 @@ class ScopeChildren:
                 raise UsageError(f"a search may start {MOST_CHILDREN} searches within it at most")
             check(agent, agent.strategy, task)
             scope = self.scope.within(name, budget, deeper=True, payer=payer)
+            scope.own = origin  # what its parent gives it are its task's own files
             self.report(Spawned(name, agent.name, task.prompt))
             self._running[name] = asyncio.create_task(
                 self._run(scope, name, agent, task, origin), name=f"search {name}"
@@ -85,6 +87,7 @@ class ScopeChildren:
         if result.stop_reason == "waiting":
             raise Waiting(*result.questions)
         if result.stop_reason == "interrupted":
+            self._interrupted.set()
             await asyncio.Event().wait()  # the whole run is: the parent must not take it for a conclusion and stops us
         self.report(Joined(name, result.stop_reason, result.answer, result.accepted))
         return result
@@ -94,6 +97,21 @@ class ScopeChildren:
         if (task := self._running.get(name)) is not None and not task.done():
             task.cancel()
             await asyncio.wait([task])
+
+    async def settle(self) -> tuple[Question, ...]:
+        """Wait until each has ended or waits for people, or the run is interrupted; return what they wait for.
+
+        A parent that waits for people stops no search for that: it would have to be paid for again.
+        """
+        interrupted = asyncio.create_task(self._interrupted.wait())
+        try:
+            while not interrupted.done() and (going := [task for task in self._running.values() if not task.done()]):
+                await asyncio.wait([*going, interrupted], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            interrupted.cancel()
+        ended = [task for task in self._running.values() if task.done() and not task.cancelled()]
+        waiting = [error for task in ended if isinstance(error := task.exception(), Waiting)]
+        return tuple(question for error in waiting for question in error.questions)
 
     async def close(self) -> None:
         """Stop all of them and wait until they are gone."""

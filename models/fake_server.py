@@ -24,7 +24,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -40,7 +40,7 @@ __all__ = ["Answer", "FakeServer", "Faults", "Latency", "Stats", "count_tokens",
 _TOKEN = re.compile(r"\s*\S{1,6}|\s+")
 _CHUNK: dict[str, JSON] = {"id": "chatcmpl-fake", "object": "chat.completion.chunk", "created": 0, "model": "fake"}
 
-Reply = Callable[[Mapping[str, JSON]], "Answer | str"]
+Reply = Callable[[Mapping[str, JSON]], "Answer | str | Awaitable[Answer | str]"]
 
 
 def echo(body: Mapping[str, JSON]) -> str:
@@ -63,7 +63,8 @@ class FakeServer:
     """The server. Use as an asynchronous context manager, or `in_thread`.
 
     Args:
-        reply: makes the answer from the request's body; it may look at `tools`, `response_format`, `seed` and so on.
+        reply: makes the answer from the request's body; it may look at `tools`, `response_format`, `seed` and so on, and may be a
+            coroutine, which holds this request up and no other.
         latency: how late answers come.
         faults: how often they go wrong.
         slots: how many requests are worked on at once, others wait; None for no limit.
@@ -173,7 +174,7 @@ class FakeServer:
             await asyncio.sleep(self._faults.hang_seconds)
             exchange.break_off()
         else:
-            chunks, sampled = _chunks(self._replied(body), body)
+            chunks, sampled = _chunks(await self._replied(body), body)
             usage = {"prompt_tokens": prompt, "completion_tokens": sampled, "total_tokens": prompt + sampled}
             if body.get("stream"):
                 await self._stream(chunks, usage, body, fault, exchange)
@@ -183,11 +184,13 @@ class FakeServer:
             if fault is None:
                 self.stats.finished[key] += 1
 
-    def _replied(self, body: Mapping[str, JSON]) -> Answer:
+    async def _replied(self, body: Mapping[str, JSON]) -> Answer:
         """Return what the model says to a request, or what is left of it where its beginning is given."""
         *before, last = body["messages"]
         continued = bool(body.get("continue_final_message"))
         answer = self._reply({**body, "messages": before} if continued else body)
+        if isinstance(answer, Awaitable):
+            answer = await answer
         whole = Answer(answer) if isinstance(answer, str) else answer
         said = str(last["content"])
         if not continued or not whole.text.startswith(said):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import tenacity
 
 from ..core.around import AroundModel
-from ..core.errors import ModelError, ModelTimeout, ModelUnavailable, UsageError
+from ..core.errors import BudgetExceeded, JournalError, ModelTimeout, ModelUnavailable, UsageError
 from ..core.protocols import Meter, Model
 from ..core.types import ModelRequest, ModelResponse
 
@@ -77,11 +77,11 @@ class Retrying(AroundModel):
         meter.current = Meter()
         try:
             reply = await self.inner.generate(request, meter.current)
-        except (ModelError, asyncio.CancelledError):
-            meter.absorb()
+        except (BudgetExceeded, UsageError, JournalError):
+            meter.current = None  # refused before the model was asked
             raise
         except BaseException:
-            meter.current = None  # refused before the model was asked, by the budget for example
+            meter.absorb()
             raise
         meter.absorb()
         return reply

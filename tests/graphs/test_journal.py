@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import runpy
@@ -28,23 +27,15 @@ from branchwise.graphs.delta import JournalSaver
 from branchwise.graphs.journal import Run, RunRecord, RunStore, read_tree
 from branchwise.graphs.stored import events_of_file
 
+from .killing import start as start_script
+
 SCRIPT = Path(__file__).parent / "killable.py"
 killable = runpy.run_path(str(SCRIPT))
-
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["branchwise.graphs.runner", "branchwise.graphs.machine"])
 
 
 def start(folder: Path, **options: Any) -> ForkServerProcess:
     """Start a search in a process of its own."""
-    folder.mkdir(exist_ok=True)
-    process = processes.Process(
-        target=runpy.run_path,
-        args=(str(SCRIPT),),
-        kwargs={"init_globals": {"folder": str(folder), "options": options}, "run_name": "__killable__"},
-    )
-    process.start()
-    return process
+    return start_script(SCRIPT, folder, **options)
 
 
 def finish(folder: Path, **options: Any) -> dict[str, Any]:

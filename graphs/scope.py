@@ -197,9 +197,13 @@ class Scope:
         solver.children = children = ScopeChildren(self, search.report)
         try:
             tree = await self._run(search, solver, retention, once=once)
+            waits = tree.stopped is not None and tree.stopped.reason == "waiting"
+            asked = await children.settle() if waits else ()
         finally:
             await children.close()
-        return await outcome(tree, self.ledger, solver, retention, run_id=self.thread, origin=origin)
+        result = await outcome(tree, self.ledger, solver, retention, run_id=self.thread, origin=origin)
+        known = {question.id for question in result.questions}
+        return replace(result, questions=result.questions + tuple(q for q in asked if q.id not in known))
 
     def share(self, part: float, among: Sequence[str] = ()) -> Budget:
         """Return a part, in (0, 1], of what is left of every limit here; the deadline stays.

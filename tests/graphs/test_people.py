@@ -258,3 +258,53 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     result = json.loads(third.stdout.splitlines()[-1])["result"]
     assert (result["answer"], third.returncode) == ("done", 0)
     assert (tmp_path / "sent").read_text() == "hello\n"
+
+
+async def test_who_waits_stops_nobody_else(runner: LocalRunner, send: bw.Tool, sent: list[str]) -> None:
+    """One helper waits for a person, so do its parent and another helper; a third does its work meanwhile, once."""
+
+    def script(text: str, turns: int) -> str:
+        if text == "top":
+            tasks = ["works", "asks", "asks too"]
+            return [
+                turn("spawn", tasks=tasks),
+                turn("ask_user", question="go on?"),
+                turn("join"),
+                turn("answer", text="end"),
+            ][turns]
+        if text == "works":
+            return turn("answer", text="done") if turns == 4 else turn("look", where=str(turns))
+        return [turn("send", text=text), turn("answer", text="sent")][turns]
+
+    @bw.tool(effects="pure")
+    async def look(where: str) -> str:
+        """Look."""
+        return "nothing"
+
+    asked = model(script)
+    agent = bw.Agent(name="a", model=asked, tools=[send, look, bw.tools.ask_user], spawn=bw.Spawn())
+    first = await runner.run(agent, Task(prompt="top"), bw.Budget(), seed=1)
+    assert first.stop_reason == "waiting"
+    assert {question.text for question in first.questions} == {"go on?", "May send be called?"}
+    assert len(first.questions) == 3
+    answers = {q.id: "yes" if q.kind == "ask" else True for q in first.questions}
+    last = await runner.resume(agent, first.run_id, answers=answers)
+    assert (last.answer, sorted(sent)) == ("end", ["asks", "asks too"])
+    assert seen(last)[2] == "h1 answers: done\n\nh2 answers: sent\n\nh3 answers: sent"
+    assert last.usage.calls == len(asked.requests) == 4 + 5 + 2 + 2, "no call was cut off by somebody's waiting"
+
+
+@pytest.mark.parametrize("wait", ["first", "ready"])
+async def test_a_join_that_has_enough_waits_for_nobody(runner: LocalRunner, send: bw.Tool, wait: str) -> None:
+    """The first valid answer is enough though another helper waits for a person; who waits is still working."""
+
+    def script(text: str, turns: int) -> str:
+        if text == "top":
+            return [turn("spawn", tasks=["asks", "works"]), turn("join", helpers=["h2"]), turn("join", wait=wait),
+                    turn("answer", text="end")][turns]  # fmt: skip
+        return [turn("send", text=text) if text == "asks" else turn("answer", text="done")][turns]
+
+    agent = bw.Agent(name="a", model=model(script), tools=[send], spawn=bw.Spawn())
+    result = await runner.run(agent, Task(prompt="top"), bw.Budget(), seed=1)
+    assert (result.answer, result.stop_reason) == ("end", "exhausted")
+    assert seen(result)[2] == "h1 is still working\n\nh2 answers: done"

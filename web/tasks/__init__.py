@@ -1,0 +1,24 @@
+"""Web tasks: goals with what tells that they were reached, families of them, and files of them."""
+
+from .checks import AllOf, AnswerIncludes, AnswerIs, AnswerLike, Behind, Script, Stored, UrlIs
+from .oracle import Hand, Oracle
+from .task import DONE, Check, Ending, Mark, TaskFamily, WebTask
+
+__all__ = [
+    "DONE",
+    "AllOf",
+    "AnswerIncludes",
+    "AnswerIs",
+    "AnswerLike",
+    "Behind",
+    "Check",
+    "Ending",
+    "Hand",
+    "Mark",
+    "Oracle",
+    "Script",
+    "Stored",
+    "TaskFamily",
+    "UrlIs",
+    "WebTask",
+]

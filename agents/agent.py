@@ -17,6 +17,7 @@ from ..search import BestOfN
 from ..tools.tool import Tool, check_limits, flatten
 from ..verifiers.combining import check_together
 from .acting import Approve
+from .forking import Fork
 from .planner import Planner
 from .spawning import Spawn
 from .team import Team
@@ -201,6 +202,54 @@ class Agent:
         """
         return await _runner().resume(self, run_id, budget=budget, answers=answers)
 
+    async def fork(
+        self,
+        run_id: str,
+        node: int | str | None = None,
+        *,
+        instructions: str | None = None,
+        model: str | Model | None = None,
+        prompt: str | None = None,
+        action: Mapping[str, JSON] | None = None,
+        budget: Budget | None = None,
+        seed: int | None = None,
+        search: Strategy | None = None,
+    ) -> Result:
+        """Begin a new run at a node of an earlier one, or of one that goes on, with something changed.
+
+        The trajectory to the node and its state are taken over, and nothing of it is paid again. The earlier run stays as it is,
+        and the new one needs it no more; it is resumed with the same agent, like any.
+
+        Args:
+            run_id: id of the earlier run, or a unique beginning of it.
+            node: where; the chosen node unless given. A node of a search within the run is its path and number: "try1/3".
+            instructions: the agent's from here on.
+            model: the agent's from here on.
+            prompt: the task's, as if it had been so from the beginning.
+            action: done at the node in place of what the model did there: `{"tool": ..., "arguments": {...}}`.
+            budget: hard limits of the new run; those of the earlier one unless given.
+            seed: of the new run; random unless given.
+            search: strategy instead of the agent's own.
+
+        Raises:
+            UsageError: there is no such node, nothing can follow on it, or the changes cannot be made.
+        """
+        fork = Fork(run_id, node, instructions, model, prompt, action)
+        return await _runner().fork(self, fork, budget, seed=seed, search=search)
+
+    def stream_fork(
+        self,
+        run_id: str,
+        node: int | str | None = None,
+        *,
+        budget: Budget | None = None,
+        seed: int | None = None,
+        search: Strategy | None = None,
+        **changes: Any,
+    ) -> AsyncGenerator[Event | Within | Result, None]:
+        """Like `fork`, but yield every event as it happens and the `Result` last."""
+        return _runner().stream_fork(self, Fork(run_id, node, **changes), budget, seed=seed, search=search)
+
     def explain(self, task: str | Task = "…", *, files: str | Path | None = None) -> str:
         """Return every prompt that would be sent for the first step, as text."""
         return _runner().explain(self, _task(task, files))
@@ -225,6 +274,18 @@ class Runner(Protocol):
         self, agent: Agent, run_id: str, *, budget: Budget | None, answers: Mapping[str, JSON] | None
     ) -> Result:
         """Go on with a run."""
+        ...
+
+    async def fork(
+        self, agent: Agent, fork: Fork, budget: Budget | None, *, seed: int | None, search: Strategy | None
+    ) -> Result:
+        """Begin a run at a node of another one."""
+        ...
+
+    def stream_fork(
+        self, agent: Agent, fork: Fork, budget: Budget | None, *, seed: int | None, search: Strategy | None
+    ) -> AsyncGenerator[Event | Within | Result, None]:
+        """The same, yielding the events."""
         ...
 
     def explain(self, agent: Agent, task: Task) -> str:

@@ -16,8 +16,9 @@ from ..core.events import Expand, Score
 from ..core.keys import derive_seed
 from ..core.observing import UNOBSERVED, Observer
 from ..core.protocols import AsksModels, Candidate, Children, Composed, Context, Meter, Model, Sandboxes, Verifier
-from ..core.tree import Tree
+from ..core.tree import Tree, TreeView
 from ..core.types import (
+    ROOT,
     Node,
     NodeId,
     Observation,
@@ -27,11 +28,13 @@ from ..core.types import (
     ToolCall,
     Usage,
     Verdict,
+    WorkId,
 )
 from .acting import Actor, People, Refusable
 from .agent import Agent
 from .billing import Billed
 from .forms import Form, Turn
+from .past import Past
 from .prompting import Prompter
 from .recalling import recalled
 from .segments import segment
@@ -55,9 +58,11 @@ class Solver:
         sandboxes: supply of environments; None for an agent without a sandbox.
         effects: log of external effects, and of what people have answered.
         seed: the run's seed.
+        own: state of the task's own files, before anything touched them; a search may begin with another one.
         judges: the models that verifiers have for themselves, by name, likewise accounted and retrying.
         observer: looks on at tools and verifiers.
         children: where tool calls start searches within this one.
+        past: the trajectory that the search goes on from, where it was forked.
     """
 
     agent: Agent
@@ -69,9 +74,11 @@ class Solver:
     sandboxes: Sandboxes | None
     effects: People
     seed: int
+    own: str | None = None
     judges: Mapping[str, Model] = field(default_factory=dict[str, Model])
     observer: Observer = UNOBSERVED
     children: Children | None = None
+    past: Past | None = None
     _judged: dict[tuple[str, str], Verdict] = field(default_factory=dict[tuple[str, str], Verdict])
     """Verdicts by verifier and environment state: an equal state is not judged again."""
     _judging: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict[tuple[str, str], asyncio.Lock])
@@ -87,12 +94,12 @@ class Solver:
     async def expand(self, work: Expand, tree: Tree, bill: Bill) -> Node:
         """Sample a turn after `work.node`, run its calls in a fork of the node's environment, and return the new node."""
         parent = tree[work.node]
-        path = tree.path(work.node)
+        path, view = self._whole(tree.path(work.node)), self._view(tree)
         if work.external == "release":
-            return await self._release(work, path, bill)
-        work = replace(work, framing=await recalled(work.framing, path, tree, self.task, self.agent.memory))
+            return await self._release(work, path, parent, bill)
+        work = replace(work, framing=await recalled(work.framing, path, view, self.task, self.agent.memory))
         with await self.ledger.reserve(Usage(nodes=1)) as room:
-            turn, logprob = await self._turn(work, path, tree, bill)
+            turn, logprob = await self._turn(work, path, view, bill)
             env_ref = parent.env_ref
             observations: tuple[Observation, ...] = ()
             held = work.external == "hold" and self.actor.reaches_out(turn.calls)
@@ -113,7 +120,7 @@ class Solver:
             answer = variant.back(answer, self.task, self.seed)
         return Node(NodeId(work.id), parent.id, step, env_ref, parent.depth + 1, bill.usage, answer)
 
-    async def _release(self, work: Expand, path: Sequence[Node], bill: Bill) -> Node:
+    async def _release(self, work: Expand, path: Sequence[Node], parent: Node, bill: Bill) -> Node:
         """Act on a held step; the new node's step is the same with what came of it."""
         step = path[-1].step
         if step is None or not step.held:
@@ -123,9 +130,31 @@ class Solver:
         bill.add(Usage(nodes=1))
         observations, env_ref = await self._act(work, calls, path, bill)
         done = replace(step, calls=tuple(call for call, _ in calls), observations=observations, held=False)
-        return Node(NodeId(work.id), work.node, done, env_ref, path[-1].depth + 1, bill.usage)
+        return Node(NodeId(work.id), work.node, done, env_ref, parent.depth + 1, bill.usage)
 
-    async def _turn(self, work: Expand, path: Sequence[Node], tree: Tree, bill: Bill) -> tuple[Turn, float | None]:
+    async def redone(self, number: NodeId, step: Step, path: Sequence[Node]) -> Node:
+        """Act on a step that a person has changed; the new node has what came of it.
+
+        Args:
+            number: of the new node.
+            step: the step, its calls not done yet.
+            path: the trajectory that it follows on.
+        """
+        bill = Bill()
+        observations, env_ref = await self._act(
+            Expand(WorkId(0), ROOT), [(call, None) for call in step.calls], path, bill, alone=True
+        )
+        done = replace(step, observations=observations)
+        return Node(number, path[-1].id, done, env_ref, path[-1].depth + 1, bill.usage)
+
+    def _whole(self, path: list[Node]) -> list[Node]:
+        """Return a path of the tree with what led to its root."""
+        return path if self.past is None else self.past.whole(path)
+
+    def _view(self, tree: Tree) -> TreeView:
+        return tree if self.past is None else self.past.view(tree)
+
+    async def _turn(self, work: Expand, path: Sequence[Node], tree: TreeView, bill: Bill) -> tuple[Turn, float | None]:
         """Return the model's turn, or as much of it as is asked for, and its tokens' log-probability where the server gave it."""
         messages = self.prompter.messages(path, tree, work.framing)
         request = self.form.request(messages, self.prompter.specs, self._sampling(work))
@@ -156,12 +185,15 @@ class Solver:
         return self.actor.approved(str(work.id), calls, self.effects, self.agent.approve)
 
     async def _act(
-        self, work: Expand, calls: Sequence[Refusable], path: Sequence[Node], bill: Bill
+        self, work: Expand, calls: Sequence[Refusable], path: Sequence[Node], bill: Bill, *, alone: bool = False
     ) -> tuple[tuple[Observation, ...], str | None]:
+        """Return what came of calls, and the state after them. `alone`: they start no searches and ask nobody."""
         env_ref = path[-1].env_ref
         await self.ensure_state(path, bill)
         async with self._environment(env_ref, bill) as environment:
-            ctx = Context(self.task, environment, path, children=self.children, people=self.effects)
+            ctx = Context(self.task, environment, path)
+            if not alone:
+                ctx.children, ctx.people = self.children, self.effects
             observations = [
                 await self.actor.call(f"{work.id}.{index}", call, ctx, bill)
                 if refusal is None
@@ -212,19 +244,21 @@ class Solver:
                 judged(verdict)
             return verdict
 
+        view = self._view(tree)
+        path = view.path(work.node)
         return Candidate(
             self.task,
-            tree.path(work.node),
-            tree.root.env_ref,
+            path,
+            self.own,
             lambda ref: self._environment(ref, bill, needed=True),
             self.sandboxes.diff if self.sandboxes is not None else _no_diff,
             Billed(self.model, bill),
-            tree,
+            view,
             work.among,
             derive_seed(self.seed, work.id),
             {name: Billed(model, bill) for name, model in self.judges.items()},
             charged,
-            lambda path: self.prompter.conversation(path, tree),
+            lambda path: self.prompter.conversation(path, view),
         )
 
     async def _charged(self, verifier: Verifier, candidate: Candidate, bill: Bill) -> Verdict:

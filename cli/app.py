@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import logging
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,11 +17,10 @@ from branchwise import __version__
 
 from ..core.errors import BranchwiseError, UsageError
 from . import models, sandbox
+from .began import Began, disk, read_action, read_budget, read_strategy, with_verifiers
 
 if TYPE_CHECKING:
-    from ..agents import Agent
-    from ..core.protocols import Strategy
-    from ..core.types import Budget, Result
+    from ..core.types import Result
     from ..graphs import LocalRunner
 
 # Each command loads what it needs: who asks for help does not wait for search, models and sandboxes.
@@ -96,18 +95,18 @@ def run(
 ) -> None:
     """Run an agent on a task."""
     from ..core.types import Task
-    from ..search.named import parse_selector, parse_strategy
+    from ..search.named import parse_selector
     from .loading import load_agent
     from .running import Session
 
     _trace(trace)
     definition, source = load_agent(agent)
-    strategy = None if search is None else parse_strategy(search)
+    strategy = None if search is None else read_strategy(search)
     if select is not None:
         definition = dataclasses.replace(definition, select=parse_selector(select))
     added = verifier or []
-    definition = _with_verifiers(definition, added)
-    budget = _budget(tokens=tokens, seconds=seconds, nodes=nodes, **_disk(snapshot_gb))
+    definition = with_verifiers(definition, added)
+    budget = read_budget(tokens=tokens, seconds=seconds, nodes=nodes, **disk(snapshot_gb))
     if not task.strip():
         raise UsageError("the task is empty; say what is to be done")
     if apply and files is not None and files.is_file():
@@ -141,34 +140,70 @@ def resume(
     as_json: Json = False,
 ) -> None:
     """Go on with a run that was killed or interrupted, ran out of budget, or waits. Finished calls are not paid for again."""
-    from ..core.types import Task
-    from ..graphs import RunStore
-    from ..search.named import recorded_selector
-    from .loading import load_agent
     from .people import read_answers
-    from .running import Session
 
     _trace(trace)
-    record = RunStore().open(run_id).load()
-    source = agent or record.source
-    if source is None:
-        raise UsageError(
-            f"run {record.run_id} was not begun from the command line; say its agent: --agent file.py:name"
-        )
-    definition, _ = load_agent(source)
-    given = {"tokens": tokens, "seconds": seconds, **_disk(snapshot_gb)}
-    limits = {**record.budget, **{name: value for name, value in given.items() if value is not None}}
-    strategy = _strategy_of(record.strategy, definition, record.seed)
-    if record.selector != repr(definition.select) and (selector := recorded_selector(record.selector)) is not None:
-        definition = dataclasses.replace(definition, select=selector)
-    definition = _with_verifiers(definition, record.added)
-    answers = read_answers(answer or [], record.summary.get("questions", []))
+    began = Began.load(run_id, agent)
+    given = {"tokens": tokens, "seconds": seconds, **disk(snapshot_gb)}
+    limits = {**began.record.budget, **{name: value for name, value in given.items() if value is not None}}
+    answers = read_answers(answer or [], began.record.summary.get("questions", []))
 
     def begin(runner: LocalRunner, **hooks: Any) -> Coroutine[Any, Any, Result]:
-        budget = _budget(**limits)
-        return runner.go_on(definition, record.run_id, budget=budget, answers=answers, search=strategy, **hooks)
+        options: dict[str, Any] = {"budget": read_budget(**limits), "answers": answers, "search": began.strategy}
+        return runner.go_on(began.agent, began.record.run_id, **options, **hooks)
 
-    Session(definition, Task(**record.task), strategy, apply, as_json, log).run(begin)
+    began.session(began.task, began.strategy, apply=apply, as_json=as_json, log=log).run(begin)
+
+
+@app.command()
+def fork(
+    place: Annotated[
+        str,
+        typer.Argument(help="The run and the node; without a node, the chosen one.", metavar="RUN[/NODE]"),
+    ],
+    instructions: Annotated[
+        str | None, typer.Option(help="The agent's instructions from here on.", show_default=False)
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The agent's model from here on.", show_default=False)] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="The task's words, from the beginning.", show_default=False)
+    ] = None,
+    action: Annotated[
+        str | None,
+        typer.Option(
+            help="Done at the node instead of what the model did there.", metavar="TOOL={JSON}", show_default=False
+        ),
+    ] = None,
+    search: Search = None,
+    agent: Annotated[
+        str | None, typer.Option(help="The agent's file, if it has moved.", metavar="FILE.py:AGENT", show_default=False)
+    ] = None,
+    tokens: Tokens = None,
+    seconds: Seconds = None,
+    snapshot_gb: SnapshotGB = None,
+    seed: Annotated[int | None, typer.Option(help="Makes a run repeatable.", show_default=False)] = None,
+    apply: Apply = False,
+    trace: Trace = False,
+    log: Log = None,
+    as_json: Json = False,
+) -> None:
+    """Begin a new run at a node of an earlier one, with something changed. What led to the node is not paid again."""
+    from ..agents.forking import Fork
+
+    run_id, _, node = place.partition("/")
+    began = Began.load(run_id, agent)
+    task = began.task if prompt is None else began.task.model_copy(update={"prompt": prompt})
+    changes = Fork(began.record.run_id, node or None, instructions, model, prompt, read_action(action))
+    given = {"tokens": tokens, "seconds": seconds, **disk(snapshot_gb)}
+    limits = {**began.record.budget, **{name: value for name, value in given.items() if value is not None}}
+    strategy = began.strategy if search is None else read_strategy(search)
+    _trace(trace)
+
+    def begin(runner: LocalRunner, **hooks: Any) -> Coroutine[Any, Any, Result]:
+        added: dict[str, Any] = {"source": began.source, "added": began.record.added}
+        return runner.branch(began.agent, changes, read_budget(**limits), seed=seed, search=strategy, **added, **hooks)
+
+    began.session(task, strategy, apply=apply, as_json=as_json, log=log).run(begin)
 
 
 @app.command()
@@ -227,48 +262,62 @@ def patch(
         output.write_text(text, encoding="utf-8")
 
 
+@app.command()
+def tune(
+    agent: Annotated[str, typer.Argument(help="The agent, as file.py:name.", metavar="FILE.py:AGENT")],
+    tasks: Annotated[
+        Path,
+        typer.Option(help='Exercises, one JSON object per line: {"prompt": ..., "answer": ...}.', show_default=False),
+    ],
+    tokens: Annotated[int | None, typer.Option(help="Cap: model tokens over all runs.", show_default=False)] = None,
+    calls: Annotated[int | None, typer.Option(help="Cap: model calls over all runs.", show_default=False)] = None,
+    usd: Annotated[float | None, typer.Option(help="Cap: US dollars over all runs.", show_default=False)] = None,
+    trials: Annotated[int | None, typer.Option(help="Cap: configurations proposed.", show_default=False)] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Model to choose from, beside the agent's own. May be given several times.", show_default=False
+        ),
+    ] = None,
+    most_calls: Annotated[
+        int | None, typer.Option(help="Searches and calls of one configuration at most.", show_default=False)
+    ] = None,
+    same: Annotated[str, typer.Option(help="When answers are the same: text, number or exact.")] = "text",
+    fresh: Annotated[float, typer.Option(help="Part of the exercises kept for the last comparison.")] = 0.4,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the search is kept; given again it goes on. In BRANCHWISE_HOME by default.", show_default=False
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Search for the layers of generators, critics, rankers and fusers that suit an agent's tasks."""
+    from ..core.settings import home
+    from ..graphs.teams.archon_space import Space
+    from .loading import load_agent
+    from .tuning import Tuning
+
+    if same not in ("text", "number", "exact"):
+        raise UsageError(f"--same {same!r}: allowed are text, number and exact")
+    definition, _ = load_agent(agent)
+    Tuning(
+        definition,
+        tasks,
+        folder or home() / "tuning" / definition.name,
+        Space(models=(None, *(model or ())), most_calls=most_calls),
+        read_budget(tokens=tokens, calls=calls, usd=usd),
+        as_json,
+        {"trials": trials, "score": same, "fresh": fresh, "seed": seed},
+    ).run()
+
+
 def _trace(wanted: bool) -> None:
     if wanted:
         from ..tracing import turn_on
 
         turn_on()
-
-
-def _budget(**limits: Any) -> Budget:
-    from pydantic import ValidationError
-
-    from ..core.types import Budget
-
-    try:
-        # None says that nothing was given, except where it takes a default limit away.
-        given = {name: value for name, value in limits.items() if value is not None or name == "snapshot_bytes"}
-        return Budget(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"budget {first['loc'][0]}={first['input']!r}: {first['msg'].lower()}") from error
-
-
-def _disk(gigabytes: float | None) -> dict[str, int]:
-    """Return the limit of what states take on disk, where one was given."""
-    return {} if gigabytes is None else {"snapshot_bytes": int(gigabytes * 1e9)}
-
-
-def _with_verifiers(agent: Agent, added: Sequence[str]) -> Agent:
-    """Return the agent with further verifiers."""
-    if not added:
-        return agent
-    from ..verifiers.named import parse_verifier
-
-    return dataclasses.replace(agent, verifiers=[*agent.verifiers, *map(parse_verifier, added)])
-
-
-def _strategy_of(recorded: str, agent: Agent, seed: int) -> Strategy | None:
-    """Return the strategy that a run was begun with where it is not the agent's own, so `--search` need not be repeated."""
-    if recorded == repr(agent.strategy.fresh(seed)):
-        return None
-    from ..search.named import recorded_strategy
-
-    return recorded_strategy(recorded)
 
 
 def main() -> None:

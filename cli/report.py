@@ -135,6 +135,9 @@ async def show_run(console: Console, run_id: str, *, node: int | None, patch: bo
             f"model {record.model}",
             highlight=False,
         )
+        if record.forked:
+            place = "/".join(str(record.forked[name]) for name in ("run", "node") if name in record.forked)
+            console.print(f"forked from {place}", highlight=False)
 
 
 async def patch_of(place: str, since: int | None = None) -> str:

@@ -55,6 +55,8 @@ class RunRecord:
     """`file.py:name` from which the command line loaded the agent."""
     root_ref: str | None = None
     """Snapshot of the task's files."""
+    forked: dict[str, JSON] = field(default_factory=dict[str, JSON], kw_only=True)
+    """Where the run was forked from another one: that `run`, the `node`, what was changed, and the `state` that it began with."""
     status: str = "running"
     """`running` (or killed), then the stop reason."""
     elapsed_seconds: float = 0.0
@@ -224,4 +226,9 @@ def new_seed() -> int:
 async def read_tree(run: Run, record: RunRecord) -> tuple[Tree, list[Event]]:
     """Return a run's tree and events as its journal has them now, without touching the run."""
     events = events_of_file(run.folder / "journal.sqlite", record.run_id)
-    return Tree.fold(Node(ROOT, None, None, record.root_ref), events), events
+    return Tree.fold(root_of(record), events), events
+
+
+def root_of(record: RunRecord) -> Node:
+    """Return the node that a run's own search begins with."""
+    return Node(ROOT, None, None, record.forked["state"] if record.forked else record.root_ref)

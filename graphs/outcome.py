@@ -25,7 +25,7 @@ async def outcome(
         solver: what made the tree.
         retention: what kept its states.
         run_id: the run's id; for a search within a run the name of its thread.
-        origin: the state that it began with.
+        origin: the state of the task's own files.
     """
     assert tree.stopped is not None
     node = tree.selected

@@ -23,6 +23,7 @@ from .retention import Retention
 
 if TYPE_CHECKING:
     from .delta import JournalSaver
+    from .fork import Beginning
     from .machine import Machine
     from .search import Search
 
@@ -44,6 +45,7 @@ class Resources:
         listener: told of all events of all searches. Must not block.
         observer: looks on at what the searches do.
         stored: what earlier processes spent in each search by its path, model calls left out; None where there were none.
+        forked: what the run goes on from, where it was forked from another one.
         raised: whether the run goes on with a larger budget than it had: what ended for want of it goes on, too.
     """
 
@@ -56,6 +58,7 @@ class Resources:
     listener: Listener = lambda _path, _events, _tree: None
     observer: Observer = UNOBSERVED
     stored: dict[str, Usage] | None = None
+    forked: Beginning | None = None
     raised: bool = False
     searches: dict[str, Search] = field(default_factory=dict[str, "Search"])
     """Every search of this process by its path, in the order in which they began; ended ones stay."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import json
 import os
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from ..agents.agent import Agent
+from ..agents.forking import Fork
 from ..agents.prompting import Prompter
 from ..core.budget import LIMITS, Ledger
 from ..core.errors import JournalError, JournalVersionMismatch, UsageError
@@ -22,15 +23,17 @@ from ..core.observing import Observer
 from ..core.people import Approval
 from ..core.protocols import Sandboxes, Strategy
 from ..core.tree import Tree
-from ..core.types import JSON, ROOT, Budget, Node, Result, Task
+from ..core.types import JSON, NO_USAGE, ROOT, Budget, Node, Result, Task
 from ..models.accounts import CallLog
 from ..tracing import observer
 from .checks import check
+from .fork import Beginning, share_states, taken_from
 from .journal import Run, RunRecord, RunStore, new_run_id, new_seed
 from .resources import Listener, Resources
 from .scope import Scope, form_of
 from .search import Search
 from .stored import usage
+from .streaming import streamed
 from .task_files import files_of, host_texts
 
 
@@ -118,42 +121,35 @@ class LocalRunner:
         """Go on with a run."""
         return await self.go_on(agent, run_id, budget=budget, answers=answers)
 
-    async def stream(
+    def stream(
         self, agent: Agent, task: Task, budget: Budget, *, seed: int | None = None, search: Strategy | None = None
     ) -> AsyncGenerator[Event | Within | Result, None]:
         """Run and yield the events, then the result. A reader that is slow never slows the search."""
-        queue: asyncio.Queue[Event | Within | Result | BaseException] = asyncio.Queue()
-        running: list[Running] = []
+        return streamed(partial(self.begin, agent, task, budget, seed=seed, search=search))
 
-        def take(path: str, events: Sequence[Event], _tree: Tree) -> None:
-            for event in events:
-                queue.put_nowait(Within(path, event) if path else event)
+    async def fork(
+        self,
+        agent: Agent,
+        fork: Fork,
+        budget: Budget | None,
+        *,
+        seed: int | None = None,
+        search: Strategy | None = None,
+    ) -> Result:
+        """Begin a run at a node of another one, and take it to its end."""
+        return await self.branch(agent, fork, budget, seed=seed, search=search)
 
-        async def work() -> None:
-            try:
-                result = await self.begin(
-                    agent, task, budget, seed=seed, search=search, listener=take, started=running.append
-                )
-                queue.put_nowait(result)
-            except BaseException as error:  # noqa: BLE001 - handed to the reader, who raises it
-                queue.put_nowait(error)
-
-        background = asyncio.create_task(work())
-        try:
-            while True:
-                item = await queue.get()
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
-                if isinstance(item, Result):
-                    return
-        finally:
-            for run in running:
-                run.interrupt()
-            if not background.done() and not running:
-                background.cancel()
-            with suppress(asyncio.CancelledError):
-                await background
+    def stream_fork(
+        self,
+        agent: Agent,
+        fork: Fork,
+        budget: Budget | None,
+        *,
+        seed: int | None = None,
+        search: Strategy | None = None,
+    ) -> AsyncGenerator[Event | Within | Result, None]:
+        """Like `fork`, but yield the events, then the result."""
+        return streamed(partial(self.branch, agent, fork, budget, seed=seed, search=search))
 
     def explain(self, agent: Agent, task: Task) -> str:
         """Return the prompts of the first step. Reads the task's files; starts neither model nor sandbox."""
@@ -198,23 +194,56 @@ class LocalRunner:
         """
         strategy = search if search is not None else agent.strategy
         check(agent, strategy, task)
-        seed = new_seed() if seed is None else seed
-        record = RunRecord(
-            run_id=new_run_id(),
-            agent=agent.name,
-            task=task.model_dump(mode="json"),
-            budget=budget.model_dump(mode="json", exclude_defaults=True),
-            seed=seed,
-            strategy=repr(strategy.fresh(seed)),
-            selector=repr(agent.select),
-            team=repr(agent.team),
-            variants=[variant.name for variant in agent.variants],
-            model=agent.model if isinstance(agent.model, str) else agent.model.name,
-            source=source,
-            added=[*added],
-        )
+        record = _record(agent, strategy, task, budget, new_seed() if seed is None else seed)
+        record.source, record.added = source, [*added]
         run = self.store.create(record)
         return await self._go(agent, strategy, run, record, listener=listener, started=started)
+
+    async def branch(
+        self,
+        agent: Agent,
+        fork: Fork,
+        budget: Budget | None = None,
+        *,
+        seed: int | None = None,
+        search: Strategy | None = None,
+        source: str | None = None,
+        added: Sequence[str] = (),
+        listener: Listener | None = None,
+        started: Callable[[Running], None] | None = None,
+    ) -> Result:
+        """Begin a run at a node of another one, and take it to its end; the rest as `begin`.
+
+        Args:
+            agent: the agent, as it is without the changes.
+            fork: from where, and what is changed.
+            budget: hard limits of the new run; those of the other one unless given.
+            seed: the new run's; random unless given.
+            search: strategy instead of the agent's.
+            source: `file.py:name` of the agent.
+            added: the verifiers that the agent was given there.
+            listener: told every batch of events.
+            started: given the run's handle once it is under way.
+        """
+        origin = self.store.open(fork.run_id)
+        other = origin.load()
+        changed, task = fork.agent(agent), fork.task(Task(**other.task))
+        strategy = search if search is not None else agent.strategy
+        check(changed, strategy, task)
+        limits = budget if budget is not None else Budget(**other.budget)
+        # The same task in another guise depends on the seed: where the trajectory saw one, the seed stays.
+        record = _record(changed, strategy, task, limits, new_seed() if seed is None else seed)
+        beginning = taken_from(origin, other, agent, fork, self.store.folder / record.run_id)
+        if beginning.disguised:
+            record.seed = other.seed
+            record.strategy = repr(strategy.fresh(other.seed))
+        record.source, record.added, record.root_ref = source, [*added], other.root_ref
+        record.forked = {"run": other.run_id, **fork.to_json(), "state": beginning.ref}
+        record.team = repr(agent.team)
+        run = self.store.create(record)
+        share_states(origin.snapshots, run.snapshots)
+        beginning.save()
+        return await self._go(changed, strategy, run, record, listener=listener, started=started, forked=beginning)
 
     async def go_on(
         self,
@@ -231,6 +260,7 @@ class LocalRunner:
         run = self.store.open(run_id)
         record = run.load()
         strategy = search if search is not None else agent.strategy
+        forked = Beginning.load(run, agent)
         if differing := _differing(record, agent, repr(strategy.fresh(record.seed))):
             raise JournalVersionMismatch(
                 f"run {record.run_id} was begun with {'; '.join(differing)}: resume it with the same definition"
@@ -240,7 +270,10 @@ class LocalRunner:
             record.budget = budget.model_dump(mode="json", exclude_defaults=True)
         if answers:
             _take_answers(run, record, answers)
-        return await self._go(agent, strategy, run, record, listener=listener, started=started, raised=raised)
+        agent = agent if forked is None else forked.fork.agent(agent)
+        return await self._go(
+            agent, strategy, run, record, listener=listener, started=started, raised=raised, forked=forked
+        )
 
     async def _go(
         self,
@@ -252,6 +285,7 @@ class LocalRunner:
         listener: Listener | None,
         started: Callable[[Running], None] | None,
         raised: bool = False,
+        forked: Beginning | None = None,
     ) -> Result:
         task, budget, looks_on = Task(**record.task), Budget(**record.budget), self._observe()
         async with AsyncExitStack() as stack:
@@ -265,14 +299,16 @@ class LocalRunner:
             resources = Resources(
                 run, record, log, saver, stack, budget, listener or (lambda _path, _events, _tree: None), looks_on
             )
-            resources.raised = raised
+            resources.raised, resources.forked = raised, forked
             resources.stored = usage(saver.conn, record.run_id)
+            if forked is not None:
+                resources.stored[""] = resources.stored.get("", NO_USAGE) + forked.spent
             ledger = Ledger(budget, spent=resources.spent(""), elapsed_seconds=record.elapsed_seconds)
             supply = await resources.sandboxes(agent)
             if (source := files_of(task)) is not None and supply is not None:
                 await _keep_origin(supply[0], source, record)
             run.save(record)
-            scope = Scope(resources, ledger, record.seed, lost=lost)
+            scope = Scope(resources, ledger, record.seed, lost=lost, own=record.root_ref)
             if started is not None:
                 started(Running(resources, ledger))
             try:
@@ -286,6 +322,22 @@ class LocalRunner:
             run.save(record)
             ended(result)
             return result
+
+
+def _record(agent: Agent, strategy: Strategy, task: Task, budget: Budget, seed: int) -> RunRecord:
+    """Return the record of a new run."""
+    return RunRecord(
+        run_id=new_run_id(),
+        agent=agent.name,
+        task=task.model_dump(mode="json"),
+        budget=budget.model_dump(mode="json", exclude_defaults=True),
+        seed=seed,
+        strategy=repr(strategy.fresh(seed)),
+        selector=repr(agent.select),
+        team=repr(agent.team),
+        variants=[variant.name for variant in agent.variants],
+        model=agent.model if isinstance(agent.model, str) else agent.model.name,
+    )
 
 
 def _differing(record: RunRecord, agent: Agent, strategy: str) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ..agents.agent import Agent
 from ..agents.forms import Form, JsonForm, NativeForm, TextForm
+from ..agents.past import Past
 from ..agents.prompting import Prompter
 from ..agents.solver import Solver
 from ..core.budget import Ledger
@@ -19,6 +20,7 @@ from ..core.types import NO_USAGE, ROOT, Budget, Node, Result, StopReason, Task,
 from ..models.accounts import Accounted
 from ..models.retry import Retrying
 from .children import ScopeChildren
+from .fork import FIRST_SEARCHES, Beginning
 from .judges import all_parts, comparing, open_judges
 from .outcome import outcome
 from .resources import Resources
@@ -46,6 +48,7 @@ class Scope:
         path: names from the run's own search, left out, to this one, joined by "/".
         lost: what calls that a kill cut off are charged with.
         level: how many searches that something in a search started it is within.
+        own: state of the task's own files, which verifiers go back to and changes are told against, wherever a search begins.
     """
 
     resources: Resources
@@ -54,6 +57,7 @@ class Scope:
     path: str = ""
     lost: Usage = NO_USAGE
     level: int = 0
+    own: str | None = None
     _names: set[str] = field(default_factory=set[str], init=False, repr=False)
 
     @property
@@ -86,7 +90,9 @@ class Scope:
         if payer is not None:
             payer.recall(spent)
         ledger = (payer or self.ledger).child(budget or UNLIMITED, spent=spent, whose=f"search {path!r}")
-        return Scope(self.resources, ledger, derive_seed(self.seed, name), path, level=self.level + deeper)
+        return Scope(
+            self.resources, ledger, derive_seed(self.seed, name), path, level=self.level + deeper, own=self.own
+        )
 
     async def model(self, named: str | Model, calls: int | None = None) -> Accounted:
         """Return a model whose calls are paid from this scope's ledger.
@@ -180,11 +186,15 @@ class Scope:
         supply = await resources.sandboxes(agent)
         sandboxes, retention = supply if supply is not None else (None, None)
         solver = await self._solver(agent, task, accounted, sandboxes, origin)
+        forked = self._forked
+        if forked is not None:
+            solver.past = await forked.settled(solver)
+            resources.record.forked["state"] = forked.ref
         search = Search(
             strategy,
             solver,
             self.ledger,
-            Node(ROOT, None, None, origin),
+            Node(ROOT, None, None, origin if forked is None else forked.ref),
             slots=calls + spare,
             listener=lambda events, tree: resources.listener(self.path, events, tree),
             replayed=solver.remember,
@@ -201,9 +211,20 @@ class Scope:
             asked = await children.settle() if waits else ()
         finally:
             await children.close()
-        result = await outcome(tree, self.ledger, solver, retention, run_id=self.thread, origin=origin)
+        result = await outcome(tree, self.ledger, solver, retention, run_id=self.thread, origin=self.own)
         known = {question.id for question in result.questions}
         return replace(result, questions=result.questions + tuple(q for q in asked if q.id not in known))
+
+    @property
+    def _forked(self) -> Beginning | None:
+        """What the search here goes on from, where the run was forked from another one."""
+        return self.resources.forked if self.path in FIRST_SEARCHES else None
+
+    def past_of(self, result: Result) -> Past | None:
+        """Return what a search of the run went on from, where the run was forked from another one."""
+        forked, run_id = self.resources.forked, self.resources.record.run_id
+        path = result.run_id.removeprefix(run_id).removeprefix("/")
+        return forked.past if forked is not None and path in FIRST_SEARCHES else None
 
     def share(self, part: float, among: Sequence[str] = ()) -> Budget:
         """Return a part, in (0, 1], of what is left of every limit here; the deadline stays.
@@ -243,6 +264,7 @@ class Scope:
             sandboxes,
             self.resources.log.effects(self.path),
             self.seed,
+            self.own,
             await open_judges(agent, accounted, self.model),
             self.resources.observer,
         )

@@ -168,6 +168,7 @@ class Stage:
         assert result.node is not None
         agent = replace(self.agent, verifiers=verifiers)
         solver = await self.scope.within(name).solver(agent, self.task, result.tree.root.env_ref)
+        solver.past = self.scope.past_of(result)
         work, bill = Score(WorkId(0), result.node), Bill()
         with self.scope.resources.observer.working(work) as judged:
             try:

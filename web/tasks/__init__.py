@@ -1,8 +1,9 @@
 """Web tasks: goals with what tells that they were reached, families of them, and files of them."""
 
-from .checks import AllOf, AnswerIncludes, AnswerIs, AnswerLike, Behind, Script, Stored, UrlIs
+from .checks import AllOf, AnswerIncludes, AnswerIs, AnswerLike, AnyOf, Behind, Script, Stored, UrlIs
 from .oracle import Hand, Oracle
 from .task import DONE, Check, Ending, Mark, TaskFamily, WebTask
+from .webarena import read_webarena
 
 __all__ = [
     "DONE",
@@ -10,6 +11,7 @@ __all__ = [
     "AnswerIncludes",
     "AnswerIs",
     "AnswerLike",
+    "AnyOf",
     "Behind",
     "Check",
     "Ending",
@@ -21,4 +23,5 @@ __all__ = [
     "TaskFamily",
     "UrlIs",
     "WebTask",
+    "read_webarena",
 ]

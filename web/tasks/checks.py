@@ -28,6 +28,19 @@ class AllOf:
         return Mark(min(sum(mark.value for mark in marks) / len(marks), 1 - 1e-9), why)
 
 
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """Done where one check says so; worth the best of them."""
+
+    checks: tuple[Check, ...]
+
+    async def __call__(self, ending: Ending, /) -> Mark:
+        """Return what the most favourable thinks."""
+        marks = [await check(ending) for check in self.checks]
+        best = max(marks, key=lambda mark: mark.value)
+        return DONE if best.done else Mark(best.value, "; ".join(mark.why for mark in marks if mark.why))
+
+
 # --- texts ------------------------------------------------------------------------------------------------------------
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..browser import Browser
@@ -61,22 +61,25 @@ class WebTask:
         goal: what the agent is told.
         start: the page where it begins, or the site that every branch gets afresh.
         check: tells from the end alone whether it was done; the agent never sees it.
+        settings: what it needs of the browser beside its start, such as the hosts that it reaches.
     """
 
     name: str
     goal: str
     start: str | Site
     check: Check
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def browser(self, **settings: Any) -> Browser:
         """Return the browser that an agent needs for it.
 
         Args:
-            **settings: further settings of `Browser`.
+            **settings: further settings of `Browser`; they go before the task's own.
         """
+        given = {**self.settings, **settings}
         if isinstance(self.start, str):
-            return Browser(self.start, **settings)
-        return Browser(site=self.start, **settings)
+            return Browser(self.start, **given)
+        return Browser(site=self.start, **given)
 
     async def mark(self, env: WebEnvironment, answer: str = "") -> Mark:
         """Return what the task's check thinks of a state and an answer; see `Check` for what it raises."""

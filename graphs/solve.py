@@ -49,14 +49,17 @@ class SolveState(TypedDict, total=False):
     outcome: Literal["refine", "finish", "abstain"]
 
 
-def _next_task(stage: Stage, state: SolveState) -> Task:
-    """Return the task as the next attempt is to see it."""
+def _next_task(stage: Stage, state: SolveState, origin: str | None) -> Task:
+    """Return the task as the next attempt, which begins with the files of `origin`, is to see it."""
     whole = Plan.from_json(state.get("plan", _WHOLE)).whole(stage.task, state.get("found", []))
     tries = state.get("tries", [])
     if not tries:
         return whole
-    last = tries[-1]
-    return retry(whole, stage.results[str(last["name"])].answer, str(last["feedback"]))
+    last = stage.results[str(tries[-1]["name"])]
+    attempt = last.answer
+    if attempt is None and last.state is not None and state_after(last, origin) != origin:
+        attempt = last.patch()
+    return retry(whole, attempt, str(tries[-1]["feedback"]))
 
 
 # --- the nodes --------------------------------------------------------------------------------------------------------
@@ -89,7 +92,7 @@ async def _search(state: SolveState, runtime: Runtime[Stage]) -> dict[str, Any]:
             found.append(result.answer or _changed(result))
             origin = state_after(result, origin)
     name = f"try{len(tries) + 1}"
-    await stage.search(name, _next_task(stage, {**state, "found": found}), origin=origin)
+    await stage.search(name, _next_task(stage, {**state, "found": found}, origin), origin=origin)
     return {"found": found, "origin": origin, "tries": [*tries, {"name": name}]}
 
 
@@ -122,11 +125,15 @@ def _outcome(stage: Stage, tries: list[dict[str, JSON]], result: Result) -> str:
 
 
 async def _refine(state: SolveState, runtime: Runtime[Stage]) -> dict[str, Any]:
-    """The next attempt begins with the files of the best so far."""
+    """The next attempt begins with the files of the best so far, unless the search would end where it begins.
+
+    It would where its guide had accepted these files: then it begins anew, and is shown what was changed.
+    """
     stage = runtime.context
     name = str(best(state.get("tries", []))["name"])
     result = await stage.search(name)
-    return {"origin": state_after(result, stage.origin)}
+    content = result.accepted and result.answer is None
+    return {"origin": stage.origin if content else state_after(result, stage.origin)}
 
 
 def _end(state: SolveState) -> dict[str, Any]:

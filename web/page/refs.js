@@ -112,6 +112,8 @@ const SEALED = new Set([
     "fill", "stroke", "x", "y", "cx", "cy", "r", "width", "height", "transform", "colspan", "rowspan",
 ]);
 
+const VALUED = new Set(["INPUT", "TEXTAREA", "SELECT", "OPTION", "PROGRESS", "METER"]);
+
 function sealed(name) {
     return SEALED.has(name) || name.startsWith("aria-");
 }
@@ -131,6 +133,7 @@ function seal() {
     };
     const refs = [];
     let place = -1;
+    const active = document.activeElement;
     const ignored = SETTINGS.ignore.length ? SETTINGS.ignore.join(",") : null;
     const pile = document.documentElement ? [document.documentElement] : [];
     while (pile.length) {
@@ -142,15 +145,17 @@ function seal() {
         }
         if (node.nodeType !== 1 || SKIPPED.has(node.tagName)) continue;
         if (node.tagName === "INPUT" && node.type === "hidden") continue; // tokens of forms differ from load to load
-        if (ignored && node.matches(ignored)) continue;
         place += 1;
         const number = numbers.get(node);
         if (number !== undefined) refs.push([number, place]);
+        if (ignored && node.matches(ignored)) continue;
         add(node.localName);
         for (const { name, value } of node.attributes) if (sealed(name)) add(`${name}=${value}`);
-        if ("value" in node && typeof node.value === "string") add(`=${node.value}`);
-        if (node.checked || node.selected) add("on");
-        if (node === document.activeElement) add("focus");
+        if (VALUED.has(node.tagName)) {
+            if (typeof node.value === "string") add(`=${node.value}`);
+            if (node.checked || node.selected) add("on");
+        }
+        if (node === active) add("focus");
         if (node.scrollTop) add(`top ${Math.round(node.scrollTop / 10)}`);
         const children = childrenOf(node);
         for (let n = children.length - 1; n >= 0; n--) pile.push(children[n]);
@@ -172,11 +177,11 @@ function adopt(refs, next) {
         const node = pile.pop();
         if (node.nodeType !== 1 || SKIPPED.has(node.tagName)) continue;
         if (node.tagName === "INPUT" && node.type === "hidden") continue;
-        if (ignored && node.matches(ignored)) continue;
         place += 1;
         numbers.delete(node);
         const number = byPlace.get(place);
         if (number !== undefined) { numbers.set(node, number); elements.set(number, new WeakRef(node)); }
+        if (ignored && node.matches(ignored)) continue;
         const children = childrenOf(node);
         for (let n = children.length - 1; n >= 0; n--) pile.push(children[n]);
     }

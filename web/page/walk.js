@@ -11,7 +11,7 @@ const OPTIONS = 12;
 
 const quoted = (text) => JSON.stringify(text);
 // Nothing that a page says looks like a reference or like the fence around it.
-const tame = (text) => text.replace(/\[(?=(f\d+)?e\d+\])/g, "(").replace(/-{5,}/g, "----");
+const tame = (text) => text.replace(/\[(?=(f\d+)?e\d+\])/g, "(").replace(/(<<<|>>>)/g, "…");
 
 function stateOf(element, role) {
     const parts = [];
@@ -93,7 +93,7 @@ function observe(options) {
         const name = label === undefined ? nameOf(element, role) : label;
         const ref = `[${options.prefix}e${refOf(element)}]`;
         const told = name ? ` ${tame(quoted(name))}` : label === undefined ? hintOf(element) : "";
-        say(`${ref} ${role}${told}${tame(stateOf(element, role))}`);
+        say(`${ref}${role === "clickable" ? "" : ` ${role}`}${told}${tame(stateOf(element, role))}`);
     };
 
     const outside = (element) => {

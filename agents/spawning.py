@@ -10,7 +10,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from ..core.errors import ToolError, UsageError
 from ..core.groups import Child, Conclusion, join
@@ -58,7 +60,6 @@ class Spawn:
         """Return the tools of an agent that may start searches."""
         starter = _Starter(self, self.agent if self.agent is not None else parent)
 
-        @tool(effects="pure", timeout=DAY_SECONDS)
         async def spawn(ctx: Context, tasks: list[str]) -> str:
             """Start helpers that work at the same time, one for each task. Each sees only the words of its task.
 
@@ -66,6 +67,9 @@ class Spawn:
                 tasks: what each helper is to do, complete in itself.
             """
             return await starter.spawn(ctx, tasks)
+
+        # In the schema, where a grammar that is enforced sees to it that small models keep to it.
+        spawn.__annotations__["tasks"] = Annotated[list[str], Field(min_length=1, max_length=self.width)]
 
         @tool(effects="pure", timeout=DAY_SECONDS)
         async def join(
@@ -83,7 +87,7 @@ class Spawn:
             """
             return await starter.join(ctx, helpers or [], wait, seconds)
 
-        return spawn, join
+        return tool(effects="pure", timeout=DAY_SECONDS)(spawn), join
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ NUMBERS, LARGEST = 3, 9
 REPLY_TOKENS = 500
 
 WORK = (
-    "You solve arithmetic puzzles. Try one operation after the other, work out each value, and check that every number is used exactly "
-    "once. The last line of your reply is only the expression."
+    "You solve arithmetic puzzles. Think aloud: try one operation after the other, write down what is left after each, and go back where it "
+    "does not lead to the target. Check that every number is used exactly once. The last line of your reply is only the expression."
 )
 
 DIVIDE = (
@@ -133,8 +133,9 @@ async def compare_named(name: str, puzzles: int, state: Path, progress: Progress
 
 def outcome(seed: int, way: str, result: bw.Result, seconds: float) -> Outcome:
     """Return what is kept of a run."""
-    calls = [call for node in result.tree if node.step is not None for call in node.step.calls if call.name == "spawn"]
-    helpers = sum(len(call.arguments.get("tasks", ())) for call in calls)
+    steps = [node.step for node in result.tree if node.step is not None and node.step.calls]
+    told = [o.text for step in steps if step.calls[0].name == "spawn" for o in step.observations if o.ok]
+    helpers = sum(len(re.findall(r"^h\d+: ", text, re.MULTILINE)) for text in told)
     sampled = result.usage.completion_tokens + result.usage.cancelled_tokens
     return Outcome(seed, way, result.accepted, sampled, helpers, round(seconds, 1), result.stop_reason)
 

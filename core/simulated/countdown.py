@@ -101,7 +101,7 @@ class Countdown:
         """Return the puzzle as a task; its `inputs` have the puzzle for verifiers and for tasks that come of it."""
         words = (
             f"Use each of the numbers {', '.join(map(str, self.numbers))} exactly once, with +, -, * and / and brackets, to make "
-            f"{self.target}. Answer with the expression alone, for example (1 + 2) * 3."
+            f"{self.target}. The answer is an expression such as (1 + 2) * 3."
         )
         return Task(prompt=words, inputs={"puzzle": str(self)})
 

@@ -95,6 +95,7 @@ async def test_helpers_may_not_go_on_for_ever(runner: LocalRunner) -> None:
             return [
                 turn("spawn", tasks=["a", "b", "c"]),
                 turn("spawn", tasks=["a"]),
+                turn("spawn", tasks=["b", "c"]),
                 turn("join"),
                 turn("answer", text="x"),
             ][turns]
@@ -102,10 +103,13 @@ async def test_helpers_may_not_go_on_for_ever(runner: LocalRunner) -> None:
 
     agent = bw.Agent(name="greedy", model=model(greedy), spawn=bw.Spawn(width=2, depth=1), form="json")
     result = await runner.run(agent, Task(prompt="top"), bw.Budget(calls=20), seed=1)
-    first, second, third = seen(result)
-    assert first == "0 helpers were started and 3 more are asked for; 2 is the most"
+    first, second, third, last = seen(result)
+    assert "at most 2 items" in first
     assert second.endswith("h1: a")
-    assert third == "h1 answers: alone", "its own wish for a helper was refused: it has no such tool"
+    assert third == "1 helpers were started and 2 more are asked for; 2 is the most"
+    assert last == "h1 answers: alone", "its own wish for a helper was refused: it has no such tool"
+    [spawn] = [tool for tool in agent.toolbox if tool.name == "spawn"]
+    assert spawn.spec.parameters["properties"]["tasks"]["maxItems"] == 2, "a grammar that is enforced keeps to it"
 
 
 async def test_a_share_of_the_budget(runner: LocalRunner) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from branchwise.graphs.machine import search_graph
 from branchwise.graphs.solve import solve_graph
 from branchwise.graphs.teams.constraint_loop import ConstraintLoop
+from branchwise.graphs.teams.explorer_prover import ExplorerProver
 from branchwise.graphs.teams.logic_blocks import LogicBlocks
 from branchwise.graphs.teams.plangen import PlanGEN
 from branchwise.verifiers import Constraint
@@ -21,6 +22,7 @@ GRAPHS: dict[str, Any] = {
     "Constraints: check point by point, mend what is violated": ConstraintLoop((Constraint("x"),)).graph(),
     "PlanGEN: choose a search by what suits and what worked": PlanGEN().graph(),
     "Logic blocks: a navigator says what comes next": LogicBlocks().graph(),
+    "Explorer and prover: a memory, and another way of thinking": ExplorerProver().graph(),
 }
 """What is drawn, by the heading that the drawing stands under."""
 

@@ -10,6 +10,7 @@ from .constraints import Constraints
 from .execution import Tests
 from .fast_slow import FastSlow
 from .function import FunctionVerifier, verifier
+from .grounding import Grounding
 from .group_scores import GroupScores
 from .input_output import InputOutput
 from .judge import Judge
@@ -34,6 +35,7 @@ __all__ = [
     "Constraints",
     "FastSlow",
     "FunctionVerifier",
+    "Grounding",
     "GroupScores",
     "InputOutput",
     "Judge",

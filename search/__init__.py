@@ -18,9 +18,11 @@ from .controller import Controller
 from .controllers import NoiseAware
 from .cost_of_pass import cost_of_pass, cost_of_pass_interval, frontier, frontier_cost
 from .coverage import BetaCoverage, PowerCoverage, coverage, extrapolated, pass_at_k
+from .deep_prune import DeepPrune, alike_outcomes
 from .depth_first import TotDFS
 from .estimation import Interval
 from .first_finish import FirstFinish, ShortMajority
+from .fork_join import ForkJoin, critical_path_tokens
 from .hedged import Hedged
 from .iterative import IterativeDecoding
 from .lengths import Shortness
@@ -30,8 +32,10 @@ from .mcts import PUCT, UCT
 from .multi_temperature import MultiTemperature
 from .named import parse_selector, parse_strategy
 from .navigation import Rules, Scores, Situation, Wandering
+from .parallel_thinking import ParallelThinking
 from .particle_gibbs import ParticleGibbs
 from .particles import Particles
+from .peers import LearnFromPeers
 from .perplexity import PerplexityConsistency
 from .rare import samples_needed, success_rate
 from .rebase import Rebase
@@ -43,6 +47,7 @@ from .sampled import SelfConsistency
 from .saturation import Saturation, SaturationLaw, systematic_misfit
 from .selectors import Best, best_by_verdict
 from .self_refine import SelfRefine
+from .shared_transcript import SharedTranscript
 from .soft_tree import SoftTree
 from .solve_detect_verify import SolveDetectVerify
 from .solve_verify import PooledProblem, SolveOrVerify
@@ -69,17 +74,21 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "ComputeOptimal",
     "Controller",
     "DVTS",
+    "DeepPrune",
     "EarlyPruning",
     "FirstFinish",
+    "ForkJoin",
     "Hedged",
     "Interval",
     "IterativeDecoding",
+    "LearnFromPeers",
     "Lookahead",
     "MajoritySampling",
     "MinimumBayesRisk",
     "MultiTemperature",
     "NoiseAware",
     "PUCT",
+    "ParallelThinking",
     "ParticleGibbs",
     "Particles",
     "PerplexityConsistency",
@@ -101,6 +110,7 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "Scores",
     "SelfConsistency",
     "SelfRefine",
+    "SharedTranscript",
     "ShortMajority",
     "Shortness",
     "Situation",
@@ -117,12 +127,14 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "Visit",
     "Vote",
     "Wandering",
+    "alike_outcomes",
     "allocate",
     "best_by_verdict",
     "by_rank",
     "cost_of_pass",
     "cost_of_pass_interval",
     "coverage",
+    "critical_path_tokens",
     "ease",
     "efficiency",
     "episode",

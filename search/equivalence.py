@@ -39,6 +39,11 @@ def final(answer: str) -> str:
     return str(said[-1]).strip() if said else answer.strip()
 
 
+def names_answer(text: str) -> bool:
+    """Whether a text names its final answer: in a box, or after words that say so."""
+    return bool(_BOXED.search(text)) or any(said.strip() for said in _SAID.findall(text))
+
+
 def number(answer: str) -> Fraction | None:
     """Return the last number of a final answer, exactly; None where there is none."""
     last: Fraction | None = None

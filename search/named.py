@@ -21,16 +21,20 @@ from .common import BaseStrategy, one_of
 from .comparing import Comparing
 from .compute_optimal import ComputeOptimal
 from .controllers import NoiseAware
+from .deep_prune import DeepPrune
 from .depth_first import TotDFS
 from .first_finish import FirstFinish, ShortMajority
+from .fork_join import ForkJoin
 from .hedged import Hedged
 from .iterative import IterativeDecoding
 from .lookahead import Lookahead
 from .majority import BestOfMajority, MajoritySampling
 from .mcts import PUCT, UCT
 from .multi_temperature import MultiTemperature
+from .parallel_thinking import ParallelThinking
 from .particle_gibbs import ParticleGibbs
 from .particles import Particles
+from .peers import LearnFromPeers
 from .perplexity import PerplexityConsistency
 from .rebase import Rebase
 from .resampling import Resampling
@@ -41,6 +45,7 @@ from .sampled import SelfConsistency
 from .saturation import Saturation
 from .selectors import Best
 from .self_refine import SelfRefine
+from .shared_transcript import SharedTranscript
 from .soft_tree import SoftTree
 from .solve_detect_verify import SolveDetectVerify
 from .turns import Turns
@@ -81,6 +86,11 @@ STRATEGIES: dict[str, type[BaseStrategy]] = {
         SafeBeam,
         AdaptiveSampling,
         EarlyPruning,
+        DeepPrune,
+        ParallelThinking,
+        LearnFromPeers,
+        SharedTranscript,
+        ForkJoin,
     )
 }
 

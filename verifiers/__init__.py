@@ -1,6 +1,7 @@
 """Verifiers: judges of trajectories."""
 
 from .adapters import Adapted, Calibrated, false_accept_threshold
+from .alike import Alike
 from .better import Better
 from .cached import Cached
 from .cases import Case
@@ -24,6 +25,7 @@ from .written_tests import WrittenTests
 
 __all__ = [
     "Adapted",
+    "Alike",
     "All",
     "Any",
     "Better",

@@ -8,6 +8,7 @@ from typing import Any
 from ..core.errors import UsageError
 from ..core.protocols import Verifier
 from ..search.named import named_options
+from .alike import Alike
 from .better import Better
 from .cached import Cached
 from .combinators import Vote
@@ -46,6 +47,7 @@ VERIFIERS: dict[str, type[Any]] = {
     "group-scores": GroupScores,
     "program": ProgramAgreement,
     "written-tests": WrittenTests,
+    "alike": Alike,
     "complete": Complete,
     "better": Better,
     "tests": Tests,

@@ -35,6 +35,8 @@ class Draw:
     """How long it took to sample it; the clock runs in tokens."""
     logprob: float | None = None
     """Natural log of the probability of this very text."""
+    partial: bool = False
+    """Whether the turn is not over."""
 
 
 class AnswerWorld(Protocol):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ..events import (
     Cancel,
@@ -18,9 +20,12 @@ from ..events import (
 )
 from ..protocols import Appraisal, Appraiser, Selector, Strategy
 from ..tree import Tree
-from ..types import ROOT, Node, NodeId, Step, Usage, WorkId
+from ..types import ROOT, Node, NodeId, Step, Usage, Verdict, WorkId
 from .answers import AnswerWorld, Draw, Rng
 from .judges import AnswerJudge
+
+PairJudge = Callable[[Sequence[Node], Sequence[Node], Rng], Verdict]
+"""Says how alike two trajectories are."""
 
 
 @dataclass
@@ -38,6 +43,7 @@ class TimedSearch:
         slots: expansions in flight at once.
         overshoot_tokens: what a cancelled trajectory samples after it was cancelled, at most to its end.
         seed: decides what is drawn; the k-th trajectory comes to the same under every strategy.
+        compare: judges pairs of nodes, where the strategy names who is to; the `judge` is asked otherwise.
     """
 
     strategy: Strategy
@@ -47,6 +53,7 @@ class TimedSearch:
     slots: int = 8
     overshoot_tokens: int = 0
     seed: int = 0
+    compare: PairJudge | None = None
     tree: Tree = field(default_factory=lambda: Tree(Node(ROOT, None, None)), init=False)
     now_tokens: int = field(default=0, init=False)
     """The clock."""
@@ -112,14 +119,18 @@ class TimedSearch:
         work = self.tree.in_flight[number]
         assert isinstance(work, Expand)
         _, draw = self._flights.pop(number)
-        step = Step(
-            "invalid" if draw.answer is None else "answer", draw.text, logprob=draw.logprob, framing=work.framing
-        )
+        ends: Literal["answer", "invalid"] = "invalid" if draw.answer is None else "answer"
+        step = Step("partial" if draw.partial else ends, draw.text, logprob=draw.logprob, framing=work.framing)
         usage = Usage(completion_tokens=draw.tokens, calls=1, nodes=1)
         depth = self.tree[work.node].depth + 1
         self._take(Expanded(number, Node(NodeId(number), work.node, step, None, depth, usage, draw.answer)))
 
     def _judged(self, work: Score) -> Judged:
+        if work.verifiers and self.compare is not None:
+            self.verifier_calls += 1
+            one, other = (self.tree.path(node) for node in work.among)
+            verdict = self.compare(one, other, Rng(f"{self.seed} pair {self.verifier_calls}"))
+            return Judged(work.id, work.node, (verdict,), Usage(verifier_calls=1))
         if self.judge is None or work.node == ROOT:
             return Judged(work.id, work.node, ())
         self.verifier_calls += 1

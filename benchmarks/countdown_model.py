@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -26,8 +26,11 @@ NUMBERS, LARGEST = 3, 9
 REPLY_TOKENS = 500
 
 WORK = (
-    "You solve arithmetic puzzles. Think aloud: try one operation after the other, write down what is left after each, and go back where it "
-    "does not lead to the target. Check that every number is used exactly once. The last line of your reply is only the expression."
+    "You solve arithmetic puzzles. Try one operation after the other, write down what is left after each, and go back where it does not lead to "
+    "the target. The last line of your reply is only the expression. For example, to make 10 of 2, 3, 4:\n"
+    "2 + 3 = 5, left 5, 4: 5 + 4 = 9, 5 * 4 = 20, 5 - 4 = 1: no\n"
+    "2 * 3 = 6, left 6, 4: 6 + 4 = 10: yes\n"
+    "2 * 3 + 4"
 )
 
 DIVIDE = (
@@ -86,7 +89,7 @@ def agents(model: bw.Model) -> dict[str, bw.Agent]:
         sampling=bw.Sampling(max_tokens=REPLY_TOKENS, temperature=0.2),
     )
     several = bw.search.BestOfN(n=3)
-    return dict(zip(WAYS, (worker, bw.Agent(**{**vars(worker), "search": several}), leader), strict=True))
+    return dict(zip(WAYS, (worker, replace(worker, search=several), leader), strict=True))
 
 
 def kept(file: Path) -> list[Outcome]:

@@ -68,7 +68,7 @@ class Explorer:
             leaves = puzzle
             while len(leaves.terms) > 1:
                 leaves = rng.choice(leaves.forks())
-            solution = leaves.terms[0][1]
+            solution = ", ".join(expression for _, expression in leaves.terms)
         return turn("answer", words, text=solution or NOTHING)
 
     def divided(self, puzzle: Countdown, turns: int, joined: str) -> str:

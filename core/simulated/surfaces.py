@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -55,4 +56,5 @@ class ResponseSurface:
     def share(self, at_least: float) -> float:
         """Return the share of all combinations that are worth so much: what a random one is, is that by this chance."""
         every = itertools.product(range(self.values), repeat=self.choices)
-        return sum(self.worth(chosen) >= at_least for chosen in every) / self.values**self.choices
+        count = sum(self.worth(chosen) >= at_least for chosen in every)
+        return count / math.pow(self.values, self.choices)

@@ -16,10 +16,11 @@ from pydantic import ValidationError
 from ...agents.agent import Agent
 from ...core.errors import JournalError, UsageError
 from ...core.keys import derive_seed
-from ...core.types import Budget, Result, Task
+from ...core.types import JSON, Budget, Result, Task
 from ...search.equivalence import Named, equal
 from ..journal import RunStore
-from ..runner import LocalRunner, Running
+from ..runner import LocalRunner
+from ..running import Running
 from .archon import Archon
 from .archon_space import Space
 from .tuning import Measured, Notes, Row, Tuned, Tuner
@@ -134,8 +135,16 @@ async def architecture_search(
             seed=seed,
             store=None if folder is None else place / "search.sqlite",
             listener=listener,
+            about=_about(agent, given),
         )
         return await tuner.run()
+
+
+def _about(agent: Agent, exercises: Sequence[Exercise]) -> dict[str, JSON]:
+    """Return what tells this search from one for another agent, or with other exercises."""
+    model = agent.model if isinstance(agent.model, str) else agent.model.name
+    tasks = [[one.task.model_dump(mode="json"), one.answer] for one in exercises]
+    return {"agent": agent.name, "instructions": agent.instructions, "model": model, "exercises": tasks}
 
 
 def shuffled(exercises: Sequence[Exercise], seed: int) -> list[Exercise]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 from ...core.errors import UsageError
 from ...verifiers.ordering import MOST_ORDERED
@@ -20,21 +21,23 @@ def layers_of(given: Iterable[Component | Iterable[Component]]) -> tuple[Layer, 
     Raises:
         UsageError: something in them is no component.
     """
-    layers = tuple((layer,) if isinstance(layer, _COMPONENTS) else tuple(_components(layer)) for layer in given)
-    for number, layer in enumerate(layers, start=1):
-        for part in layer:
-            if not isinstance(part, _COMPONENTS):  # pyright: ignore[reportUnnecessaryIsInstance] - users do not all check types
-                known = ", ".join(kind.__name__ for kind in _COMPONENTS)
-                raise UsageError(f"layer {number} of the Archon has {part!r}; a layer is made of: {known}")
-    return layers
+    return tuple(_layer(number, layer) for number, layer in enumerate(given, start=1))
 
 
-def _components(layer: Iterable[Component] | object) -> Iterable[Component]:
-    if not isinstance(layer, Iterable) or isinstance(layer, str):
+def _layer(number: int, given: object) -> Layer:
+    if isinstance(given, _COMPONENTS):
+        return (given,)
+    if not isinstance(given, Iterable) or isinstance(given, str):
         raise UsageError(
-            f"{layer!r} is no layer of an Archon; give a component, such as Generator(), or a list of them"
+            f"{given!r} is no layer of an Archon; give a component, such as Generator(), or a list of them"
         )
-    return layer  # pyright: ignore[reportUnknownVariableType] - each is looked at
+    parts: list[Component] = []
+    for part in cast("Iterable[object]", given):
+        if not isinstance(part, _COMPONENTS):
+            known = ", ".join(kind.__name__ for kind in _COMPONENTS)
+            raise UsageError(f"layer {number} of the Archon has {part!r}; a layer is made of: {known}")
+        parts.append(part)
+    return tuple(parts)
 
 
 def check_layers(layers: Sequence[Layer]) -> None:

@@ -21,7 +21,6 @@ from .components import (
     Ranker,
     UnitTestEvaluator,
     UnitTestWriter,
-    at_least,
 )
 
 Choices = Mapping[str, Sequence[JSON]]
@@ -33,7 +32,7 @@ class Space:
     """Which Archons are tried (Saad-Falcon et al. 2024, inference-time architecture search: generators, fusers and what stands between).
 
     A choice of each makes layers in this order: generators, unit tests, checker, critic, ranker, layers of fusers. What makes no
-    sense together is repaired before anything is run: a ranker keeps no more than there are, one candidate is not ranked, several at
+    sense together is repaired before anything is run: somebody makes a candidate, a ranker keeps no more than there are, one candidate is not ranked, several at
     the end are ranked. Repaired choices that come to the same Archon are run once.
 
     Args:
@@ -66,8 +65,13 @@ class Space:
     most_calls: int | None = None
 
     def __post_init__(self) -> None:
+        if not self.models or max(self.samples, default=0) < 1:
+            raise UsageError(f"Space(models={self.models!r}, samples={self.samples!r}): somebody must make a candidate")
         for name, given in self.choices.items():
-            at_least("Space", name, len(given))
+            if not given or (name != "temperature" and min(given) < 0):
+                raise UsageError(
+                    f"Space: of {name!r} there must be something to choose, nothing of it below 0: {given!r}"
+                )
         if len(self.models) * max(self.samples) > MOST_ORDERED:
             raise UsageError(
                 f"Space(models={len(self.models)} of them, samples={tuple(self.samples)}) makes more than {MOST_ORDERED} candidates, too many "
@@ -109,12 +113,10 @@ class Space:
         """Return the Archon that a choice of each comes to.
 
         Raises:
-            UsageError: it cannot be repaired: nothing makes a candidate, or it needs too many calls.
+            UsageError: it needs too many calls.
         """
         generators = self._generators(chosen)
         count = sum(generator.samples for generator in generators)
-        if not generators:
-            raise UsageError("no model makes a candidate")
         archon = Archon([generators, *(self._between(chosen, count) if count > 1 else []), *self._fusions(chosen)])
         if self.most_calls is not None and archon.calls > self.most_calls:
             raise UsageError(f"{archon.calls} calls are more than most_calls={self.most_calls}")
@@ -128,7 +130,7 @@ class Space:
             alone = {**plain, **{f"samples {self.called(n)}": 0 for n in range(len(self.models))}}
             mine = f"samples {self.called(number)}"
             alone |= {"fuser": number, "judge": number}
-            found.append({**alone, mine: min(given for given in self.samples if given)})
+            found.append({**alone, mine: self._fewest})
             many = {**alone, mine: max(self.samples)}
             found += [
                 {**many, name: value}
@@ -142,17 +144,24 @@ class Space:
 
     # --- layers ---
 
-    def _generators(self, chosen: Mapping[str, JSON]) -> list[Component]:
+    def _generators(self, chosen: Mapping[str, JSON]) -> list[Generator]:
         temperature = chosen["temperature"]
+        samples = [chosen[f"samples {self.called(number)}"] for number in range(len(self.models))]
+        if not any(samples):
+            samples[0] = self._fewest
         return [
-            Generator(model, chosen[f"samples {self.called(number)}"], temperature)
-            for number, model in enumerate(self.models)
-            if chosen[f"samples {self.called(number)}"]
+            Generator(model, count, temperature) for model, count in zip(self.models, samples, strict=True) if count
         ]
+
+    @property
+    def _fewest(self) -> int:
+        """The smallest number of samples that makes a candidate."""
+        return min(count for count in self.samples if count > 0)
 
     def _between(self, chosen: Mapping[str, JSON], count: int) -> list[Component]:
         """Return what chooses among several candidates."""
-        judge, layers = self.models[chosen["judge"]], list[Component]()
+        judge = self.models[int(chosen["judge"])]
+        layers: list[Component] = []
         fused, ranked = bool(chosen["fusions"]), int(chosen["ranked"])
         if chosen["tests"]:
             count = min(count, chosen["tests"])
@@ -170,7 +179,8 @@ class Space:
         return layers
 
     def _fusions(self, chosen: Mapping[str, JSON]) -> list[Component]:
-        model, layers = self.models[chosen["fuser"]], int(chosen["fusions"])
+        model = self.models[int(chosen["fuser"])]
+        layers = int(chosen["fusions"])
         return [Fuser(model, chosen["fusers"] if layer < layers else 1) for layer in range(1, layers + 1)]
 
 

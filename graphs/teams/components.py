@@ -194,7 +194,7 @@ def described(value: object) -> str:  # noqa: PLR0911 - one case for each kind o
         case Sequence():
             return "[" + ", ".join(map(described, cast("Sequence[object]", value))) + "]"
         case functools.partial():
-            return described(cast("functools.partial[Any]", value).func)
+            return described(value.func)
         case _ if is_dataclass(value) and not isinstance(value, type):
             return f"{type(value).__name__}({', '.join(_set_fields(value))})"
         case _ if callable(getattr(value, "generate", None)):

@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import TypeAdapter
 
 from ...core.budget import LIMITS, Ledger
 from ...core.errors import UsageError
-from ...core.keys import canonical_json, derive_seed
 from ...core.types import JSON, NO_USAGE, Budget, Usage
+from .tuning_study import Study, rungs
 
 if TYPE_CHECKING:
     import optuna
@@ -139,6 +139,7 @@ class Tuner(Generic[C]):
         seed: of the proposals.
         store: SQLite file in which the search is kept, to go on with it; None forgets.
         listener: told every row.
+        about: what else has to be the same when a search that is kept goes on.
     """
 
     choices: Mapping[str, Sequence[JSON]]
@@ -156,6 +157,7 @@ class Tuner(Generic[C]):
     seed: int = 0
     store: Path | None = None
     listener: Callable[[Row], None] = lambda _row: None
+    about: JSON = None
 
     def __post_init__(self) -> None:
         if min(self.items, self.at_once, self.finalists) < 1 or self.fresh < 0 or not 0 <= self.reserve < 1:
@@ -170,109 +172,14 @@ class Tuner(Generic[C]):
 
     async def run(self) -> Tuned[C]:
         """Search until the cap is reached, the trials are made, or nothing new is proposed."""
-        with _Study(self) as study:
+        with Study(self) as study:
             return await _Run(self, study).whole()
-
-
-class _Study:
-    """The optimiser and its storage."""
-
-    def __init__(self, of: Tuner[Any]) -> None:
-        try:
-            import optuna  # an extra, and it takes its time to load
-        except ImportError as error:
-            raise UsageError("a search for an architecture needs Optuna: pip install 'branchwise[tune]'") from error
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._optuna = optuna
-        self.of = of
-
-    def __enter__(self) -> Self:
-        of, optuna = self.of, self._optuna
-        self._storage = None
-        if of.store is not None:
-            of.store.parent.mkdir(parents=True, exist_ok=True)
-            self._storage = optuna.storages.RDBStorage(f"sqlite:///{of.store}")
-        self.study: optuna.Study = optuna.create_study(
-            study_name="archon",
-            storage=self._storage,
-            load_if_exists=True,
-            direction="maximize",
-            pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=rungs(of.items)[0], reduction_factor=HALVING),
-        )
-        earlier = self.study.get_trials(deepcopy=False)
-        # One that goes on draws on: what it has drawn before it knows.
-        seed = derive_seed(of.seed, len(earlier))
-        startup = max(10, 2 * len(of.choices))
-        self.study.sampler = (
-            optuna.samplers.RandomSampler(seed=seed)
-            if of.by == "random"
-            else optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=startup)
-        )
-        self._same_as_before()
-        for trial in earlier:
-            if trial.state == optuna.trial.TrialState.RUNNING:  # a kill cut it off: once more
-                self.study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-                self.study.enqueue_trial(trial.params)
-        if not earlier:
-            for chosen in of.first:
-                self.study.enqueue_trial(dict(chosen))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._storage is not None:
-            self._storage.remove_session()
-            self._storage.engine.dispose()
-
-    def _same_as_before(self) -> None:
-        """Refuse to go on with another search than the one that was begun.
-
-        Raises:
-            UsageError: it is another.
-        """
-        of = self.of
-        asked = {
-            "choices": {name: [*values] for name, values in of.choices.items()},
-            "items": of.items,
-            "fresh": of.fresh,
-            "seed": of.seed,
-        }
-        mark = hashlib.sha256(canonical_json(asked)).hexdigest()
-        if (known := self.study.user_attrs.get("search", mark)) != mark:
-            raise UsageError(
-                f"{of.store} holds a search among other choices, with other items or another seed ({known[:8]}, this is {mark[:8]}); go on with "
-                "the same, or take another place for a new one"
-            )
-        self.study.set_user_attr("search", mark)
-
-    def ask(self) -> tuple[optuna.Trial, dict[str, JSON]]:
-        """Return the next proposal."""
-        trial = self.study.ask()
-        return trial, {name: trial.suggest_categorical(name, values) for name, values in self.of.choices.items()}
-
-    def tell(self, trial: optuna.Trial, row: Row, *, value: float | None) -> None:
-        """Keep what came of a proposal: its value, or the last of those that it reported."""
-        state = self._optuna.trial.TrialState
-        trial.set_user_attr("row", asdict(row))
-        ended = state.COMPLETE if value is not None else state.PRUNED if row.outcome == "halved" else state.FAIL
-        self.study.tell(trial, value, state=ended)
-
-
-HALVING = 3
-"""One in so many goes on to the next, larger number of items."""
-
-
-def rungs(items: int) -> list[int]:
-    """Return the numbers of items after which a configuration has to be among the best: all, a third, a ninth, ... and at least four."""
-    found = [items]
-    while found[0] // HALVING >= 4:
-        found.insert(0, found[0] // HALVING)
-    return found
 
 
 class _Run(Generic[C]):
     """One process's part of a search."""
 
-    def __init__(self, of: Tuner[C], study: _Study) -> None:
+    def __init__(self, of: Tuner[C], study: Study) -> None:
         self.of = of
         self.study = study
         self.attrs: dict[str, Any] = study.study.user_attrs
@@ -301,13 +208,13 @@ class _Run(Generic[C]):
 
     # --- measuring ---
 
-    async def _measured(self, configuration: C, item: int) -> Measured:
-        """Return what a configuration comes to on an item; measured once."""
+    async def _measured(self, configuration: C, item: int, part: float) -> Measured:
+        """Return what a configuration comes to on an item; measured once, with a part of what is left."""
         digest = hashlib.sha256(repr(configuration).encode()).hexdigest()[:16]
         name, running = f"item {digest} {item}", f"running {digest} {item}"
         if (kept := self.attrs.get(name)) is not None and not kept["short"]:
             return Measured(kept["score"], _USAGE.validate_python(kept["usage"]))
-        budget = self.ledger.share(1 / self.of.at_once)
+        budget = self.ledger.share(part)
         notes = Notes(self.attrs.get(running), lambda text: self._keep(running, text))
         found = await self.of.measure(configuration, item, budget, notes)
         before = NO_USAGE if kept is None else _USAGE.validate_python(kept["usage"])
@@ -320,12 +227,12 @@ class _Run(Generic[C]):
         self.attrs[name] = value
         self.study.study.set_user_attr(name, value)
 
-    async def _scores(self, configuration: C, items: Sequence[int]) -> list[Measured]:
-        """Return what a configuration comes to on some items, a few at once."""
+    async def _scores(self, wanted: Sequence[tuple[C, int]]) -> list[Measured]:
+        """Return what configurations come to on items, a few at once; not all of them where the cap cuts one off."""
         found: list[Measured] = []
-        for begin in range(0, len(items), self.of.at_once):
-            batch = items[begin : begin + self.of.at_once]
-            found += await asyncio.gather(*(self._measured(configuration, item) for item in batch))
+        for begin in range(0, len(wanted), self.of.at_once):
+            batch = wanted[begin : begin + self.of.at_once]
+            found += await asyncio.gather(*(self._measured(one, item, 1 / len(batch)) for one, item in batch))
             if any(one.short for one in found):
                 break
         return found
@@ -387,7 +294,7 @@ class _Run(Generic[C]):
             return self._row(key, known, self.of.items, "known"), known
         scores: list[float] = []
         for rung in rungs(self.of.items):
-            found = await self._scores(configuration, range(len(scores), rung))
+            found = await self._scores([(configuration, item) for item in range(len(scores), rung)])
             if any(one.short for one in found):
                 return self._row(key, None, len(scores), "short"), None
             scores += [one.score for one in found]
@@ -415,11 +322,11 @@ class _Run(Generic[C]):
         for item in range(self.of.items, self.of.items + self.of.fresh):
             if self.ledger.share_left == 0.0:
                 break
-            found = [await self._scores(self.known[key], [item]) for key in chosen]
-            if any(one.short for [one] in found):
+            found = await self._scores([(self.known[key], item) for key in chosen])
+            if any(measured.short for measured in found):
                 break
-            for key, [one] in zip(chosen, found, strict=True):
-                scores[key].append(one.score)
+            for key, measured in zip(chosen, found, strict=True):
+                scores[key].append(measured.score)
         finalists = [self._finalist(key, scores[key]) for key in chosen]
         return sorted(
             finalists,

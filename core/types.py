@@ -486,7 +486,8 @@ class Result:
     questions: tuple[Question, ...] = ()
     """What people have to answer before the run can go on; `agent.resume(run_id, answers={question.id: ...})`."""
     report: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
-    """Of an agent with stages: its plan, its attempts, and whether the last word was independent."""
+    """Of an agent with stages: its plan, its attempts, and whether the last word was independent. Of a team: what it says of itself. Of a
+    search that shows attempts to the next ones: what became of them (`revisions`)."""
 
     def patch(self) -> str:
         """Return the changes to the task's files as a patch that `git apply` takes: also of binary files, modes and links.

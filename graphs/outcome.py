@@ -11,6 +11,7 @@ from ..core.errors import BudgetExceeded, SandboxError
 from ..core.protocols import Snapshots
 from ..core.tree import Tree
 from ..core.types import Result, StatesReport
+from ..search.revisions import revisions
 from .retention import Retention
 
 
@@ -63,6 +64,7 @@ async def outcome(
         state=state,
         questions=tuple(q for questions in tree.questions.values() for q in questions),
         states=_states(solver, retention),
+        report={"revisions": revised.to_json()} if (revised := revisions(tree)).attempts else {},
     )
 
 

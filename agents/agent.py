@@ -122,7 +122,8 @@ class Agent:
                 raise UsageError(f"{verifier!r} is no verifier; decorate the function with @branchwise.verifier")
         if self.limits is not None:
             check_limits(f"agent {self.name!r}", self.limits)
-        if self.team is not None and not isinstance(self.team, Team):
+        team: Any = self.team
+        if team is not None and not isinstance(team, Team):
             raise UsageError(f"team={self.team!r} is no team; take one of branchwise.teams")
 
     @property
@@ -250,6 +251,24 @@ class Agent:
         """Like `fork`, but yield every event as it happens and the `Result` last."""
         return _runner().stream_fork(self, Fork(run_id, node, **changes), budget, seed=seed, search=search)
 
+    def compile(self, checkpointer: Any = None) -> Any:
+        """Return the agent as a LangGraph `CompiledStateGraph`, to be invoked, or put into another graph as a node or subgraph.
+
+        Its input has `task`, and if wanted `files`, `budget`, `seed`, or `fork` with what `fork` takes; its output what `Result` has.
+        Stream mode "custom" yields the run's events. Where people are asked it interrupts with the questions and the JSON schema of
+        the answers; `Command(resume={question id: answer})` goes on. It is asynchronous: call `ainvoke` or `astream`.
+
+        With a checkpointer, or in a graph that has one, a graph that was killed goes on with the same run.
+
+        Args:
+            checkpointer: LangGraph's, as `StateGraph.compile` takes it.
+        """
+        return _runner().compile(self, checkpointer)
+
+    def draw(self) -> str:
+        """Return the machine that the agent runs as, as a Mermaid drawing: its team, its stages, or one search."""
+        return _runner().draw(self)
+
     def explain(self, task: str | Task = "…", *, files: str | Path | None = None) -> str:
         """Return every prompt that would be sent for the first step, as text."""
         return _runner().explain(self, _task(task, files))
@@ -286,6 +305,14 @@ class Runner(Protocol):
         self, agent: Agent, fork: Fork, budget: Budget | None, *, seed: int | None, search: Strategy | None
     ) -> AsyncGenerator[Event | Within | Result, None]:
         """The same, yielding the events."""
+        ...
+
+    def compile(self, agent: Agent, checkpointer: Any) -> Any:
+        """Return a graph."""
+        ...
+
+    def draw(self, agent: Agent) -> str:
+        """Return a drawing."""
         ...
 
     def explain(self, agent: Agent, task: Task) -> str:

@@ -103,6 +103,7 @@ class Beginning:
         }
         draft = self.folder / f".{_FILE}"
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             draft.write_text(json.dumps(row))
             draft.replace(self.folder / _FILE)
         except OSError as error:
@@ -209,16 +210,19 @@ def share_states(source: Path, target: Path) -> None:
     def take(old: str, new: str) -> None:
         if Path(old).name.startswith("."):
             return  # on its way
-        with suppress(FileNotFoundError):  # dropped meanwhile: it can be made again by its actions
+        # Dropped meanwhile: it can be made again by its actions. There already: a process that did this was killed.
+        with suppress(FileNotFoundError, FileExistsError):
             try:
                 os.link(old, new)
+            except (FileNotFoundError, FileExistsError):
+                raise
             except OSError:
                 shutil.copyfile(old, new)
 
     if source.is_dir():
         # A manifest comes after the contents that it names, also in a run that goes on.
         states = [path.name for path in (source / "manifests").iterdir()]
-        shutil.copytree(source / "contents", target / "contents", copy_function=take)
-        (target / "manifests").mkdir()
+        shutil.copytree(source / "contents", target / "contents", copy_function=take, dirs_exist_ok=True)
+        (target / "manifests").mkdir(exist_ok=True)
         for name in states:
             take(str(source / "manifests" / name), str(target / "manifests" / name))

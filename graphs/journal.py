@@ -78,14 +78,14 @@ class RunStore:
         self.folder = folder or home() / "runs"
 
     def create(self, record: RunRecord) -> Run:
-        """Make the folder of a new run.
+        """Make the folder of a new run; one that was prepared for it may be there.
 
         Raises:
             JournalError: it cannot be written.
         """
         run = Run(self.folder / record.run_id)
         try:
-            run.folder.mkdir(parents=True)
+            run.folder.mkdir(parents=True, exist_ok=not self.has(record.run_id))
         except OSError as error:
             raise JournalError(f"cannot make the run's folder {run.folder}: {error.strerror}") from error
         run.save(record)
@@ -103,6 +103,10 @@ class RunStore:
             problem = f"{len(found)} runs begin with" if found else f"no run in {self.folder} is called"
             raise UsageError(f"{problem} {run_id!r}; `branchwise runs` lists them")
         return (exact or found)[0]
+
+    def has(self, run_id: str) -> bool:
+        """Whether a run of exactly this id was begun."""
+        return (self.folder / run_id / "run.json").is_file()
 
     def runs(self) -> list[Run]:
         """Return all runs, the newest last, also such whose record cannot be read."""

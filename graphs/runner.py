@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 from ..agents.agent import Agent
 from ..agents.forking import Fork
 from ..agents.prompting import Prompter
-from ..core.budget import LIMITS, Ledger
-from ..core.errors import JournalError, JournalVersionMismatch, UsageError
+from ..core.budget import Ledger
+from ..core.errors import JournalError, JournalVersionMismatch
 from ..core.events import Event, Within
 from ..core.observing import Observer
-from ..core.people import Approval
 from ..core.protocols import Sandboxes, Strategy
 from ..core.tree import Tree
 from ..core.types import JSON, NO_USAGE, ROOT, Budget, Node, Result, Task
@@ -28,61 +24,14 @@ from ..models.accounts import CallLog
 from ..tracing import observer
 from .checks import check
 from .fork import Beginning, share_states, taken_from
-from .journal import Run, RunRecord, RunStore, new_run_id, new_seed
+from .journal import Run, RunRecord, RunStore
+from .records import differing, locked, more_than, new_record, questions_of, take_answers
 from .resources import Listener, Resources
+from .running import Running
 from .scope import Scope, form_of
-from .search import Search
 from .stored import usage
 from .streaming import streamed
 from .task_files import files_of, host_texts
-
-
-@dataclass(frozen=True)
-class Running:
-    """A run under way: what a live view looks at, and the handle to stop it."""
-
-    resources: Resources
-    ledger: Ledger
-    """Budget, spent and reserved."""
-
-    @property
-    def run_id(self) -> str:
-        """The run's id."""
-        return self.resources.record.run_id
-
-    @property
-    def search(self) -> Search | None:
-        """The run's own search; within a run of several the one that began last of those that go on, or the last of all."""
-        searches = self.resources.searches
-        if "" in searches:
-            return searches[""]
-        going = [search for search in searches.values() if search.tree.stopped is None]
-        known = going or list(searches.values())
-        return known[-1] if known else None
-
-    @property
-    def searches_in_flight(self) -> int:
-        """How many searches of the run go on."""
-        return sum(search.tree.stopped is None for search in self.resources.searches.values())
-
-    @property
-    def in_flight(self) -> int:
-        """Work items in flight, over all searches."""
-        return sum(search.in_flight for search in self.resources.searches.values())
-
-    @property
-    def calls_in_flight(self) -> int:
-        """Model calls at the server now."""
-        return len(self.resources.meters)
-
-    @property
-    def tokens_in_flight(self) -> int:
-        """Tokens that the calls in flight have sampled so far."""
-        return sum(meter.completion_tokens for meter in self.resources.meters.values())
-
-    def interrupt(self) -> None:
-        """Stop soon with the best so far; the run can be resumed."""
-        self.resources.interrupt()
 
 
 class LocalRunner:
@@ -164,6 +113,18 @@ class LocalRunner:
             parts.append("--- form of the reply ---\n" + json.dumps(request.response_schema, indent=1))
         return "\n\n".join(parts)
 
+    def compile(self, agent: Agent, checkpointer: Any = None) -> Any:
+        """Return the agent as a LangGraph graph; see `Agent.compile`."""
+        from .compiled import compiled  # LangGraph takes its time to load
+
+        return compiled(self, agent, checkpointer)
+
+    def draw(self, agent: Agent) -> str:
+        """Return the machine that the agent runs as, as a Mermaid drawing."""
+        from .compiled import drawn
+
+        return drawn(agent)
+
     # --- what the command line asks for ---
 
     async def begin(
@@ -174,6 +135,7 @@ class LocalRunner:
         *,
         seed: int | None = None,
         search: Strategy | None = None,
+        run_id: str | None = None,
         source: str | None = None,
         added: Sequence[str] = (),
         listener: Listener | None = None,
@@ -187,6 +149,7 @@ class LocalRunner:
             budget: hard limits.
             seed: the run's seed; random unless given.
             search: strategy instead of the agent's.
+            run_id: the new run's id; made up unless given.
             source: `file.py:name` of the agent, for a resume from the command line.
             added: the verifiers that the agent was given there, likewise.
             listener: told every batch of events.
@@ -194,7 +157,7 @@ class LocalRunner:
         """
         strategy = search if search is not None else agent.strategy
         check(agent, strategy, task)
-        record = _record(agent, strategy, task, budget, new_seed() if seed is None else seed)
+        record = new_record(agent, strategy, task, budget, seed=seed, run_id=run_id)
         record.source, record.added = source, [*added]
         run = self.store.create(record)
         return await self._go(agent, strategy, run, record, listener=listener, started=started)
@@ -207,6 +170,7 @@ class LocalRunner:
         *,
         seed: int | None = None,
         search: Strategy | None = None,
+        run_id: str | None = None,
         source: str | None = None,
         added: Sequence[str] = (),
         listener: Listener | None = None,
@@ -220,6 +184,7 @@ class LocalRunner:
             budget: hard limits of the new run; those of the other one unless given.
             seed: the new run's; random unless given.
             search: strategy instead of the agent's.
+            run_id: the new run's id; made up unless given.
             source: `file.py:name` of the agent.
             added: the verifiers that the agent was given there.
             listener: told every batch of events.
@@ -232,7 +197,7 @@ class LocalRunner:
         check(changed, strategy, task)
         limits = budget if budget is not None else Budget(**other.budget)
         # The same task in another guise depends on the seed: where the trajectory saw one, the seed stays.
-        record = _record(changed, strategy, task, limits, new_seed() if seed is None else seed)
+        record = new_record(changed, strategy, task, limits, seed=seed, run_id=run_id)
         beginning = taken_from(origin, other, agent, fork, self.store.folder / record.run_id)
         if beginning.disguised:
             record.seed = other.seed
@@ -240,9 +205,10 @@ class LocalRunner:
         record.source, record.added, record.root_ref = source, [*added], other.root_ref
         record.forked = {"run": other.run_id, **fork.to_json(), "state": beginning.ref}
         record.team = repr(agent.team)
-        run = self.store.create(record)
-        share_states(origin.snapshots, run.snapshots)
+        # The record last: with it the run is there.
+        share_states(origin.snapshots, beginning.folder / "snapshots")
         beginning.save()
+        run = self.store.create(record)
         return await self._go(changed, strategy, run, record, listener=listener, started=started, forked=beginning)
 
     async def go_on(
@@ -261,19 +227,24 @@ class LocalRunner:
         record = run.load()
         strategy = search if search is not None else agent.strategy
         forked = Beginning.load(run, agent)
-        if differing := _differing(record, agent, repr(strategy.fresh(record.seed))):
+        if others := differing(record, agent, repr(strategy.fresh(record.seed))):
             raise JournalVersionMismatch(
-                f"run {record.run_id} was begun with {'; '.join(differing)}: resume it with the same definition"
+                f"run {record.run_id} was begun with {'; '.join(others)}: resume it with the same definition"
             )
-        raised = budget is not None and _more(budget, Budget(**record.budget))
+        raised = budget is not None and more_than(budget, Budget(**record.budget))
         if budget is not None:
             record.budget = budget.model_dump(mode="json", exclude_defaults=True)
         if answers:
-            _take_answers(run, record, answers)
+            take_answers(run, record, answers)
         agent = agent if forked is None else forked.fork.agent(agent)
         return await self._go(
             agent, strategy, run, record, listener=listener, started=started, raised=raised, forked=forked
         )
+
+    def open_among(self, run_id: str, answers: Mapping[str, JSON]) -> dict[str, JSON]:
+        """Return those of some answers that a run waits for: what a killed process has given before is not given again."""
+        known = questions_of(self.store.open(run_id).load())
+        return {question: answer for question, answer in answers.items() if question in known}
 
     async def _go(
         self,
@@ -289,7 +260,7 @@ class LocalRunner:
     ) -> Result:
         task, budget, looks_on = Task(**record.task), Budget(**record.budget), self._observe()
         async with AsyncExitStack() as stack:
-            stack.enter_context(_locked(run))
+            stack.enter_context(locked(run))
             ended = stack.enter_context(looks_on.running(record.run_id, agent.name, task, record.trace))
             record.trace = looks_on.mark() or record.trace
             run.take_over(record)
@@ -324,62 +295,6 @@ class LocalRunner:
             return result
 
 
-def _record(agent: Agent, strategy: Strategy, task: Task, budget: Budget, seed: int) -> RunRecord:
-    """Return the record of a new run."""
-    return RunRecord(
-        run_id=new_run_id(),
-        agent=agent.name,
-        task=task.model_dump(mode="json"),
-        budget=budget.model_dump(mode="json", exclude_defaults=True),
-        seed=seed,
-        strategy=repr(strategy.fresh(seed)),
-        selector=repr(agent.select),
-        team=repr(agent.team),
-        variants=[variant.name for variant in agent.variants],
-        model=agent.model if isinstance(agent.model, str) else agent.model.name,
-    )
-
-
-def _differing(record: RunRecord, agent: Agent, strategy: str) -> list[str]:
-    """Return what a run was begun with where the agent is another now."""
-    now = {
-        "agent": agent.name,
-        "strategy": strategy,
-        "selector": repr(agent.select),
-        "team": repr(agent.team),
-        "variants": [variant.name for variant in agent.variants],
-    }
-    return [f"{name} {getattr(record, name)}, not {it}" for name, it in now.items() if getattr(record, name) != it]
-
-
-def _more(new: Budget, old: Budget) -> bool:
-    """Whether one budget allows more of something than another one."""
-    pairs = [(getattr(new, name), getattr(old, name)) for name in (*LIMITS, "seconds")]
-    return any(before is not None and (now is None or now > before) for now, before in pairs)
-
-
-def _take_answers(run: Run, record: RunRecord, answers: Mapping[str, JSON]) -> None:
-    """Keep what people answered where the run will find it.
-
-    Raises:
-        UsageError: a question is not open, or the answer is none to it.
-    """
-    rows: list[dict[str, JSON]] = record.summary.get("questions", [])
-    kinds = {str(row["id"]): str(row["kind"]) for row in rows}
-    for question, answer in answers.items():
-        if question not in kinds:
-            raise UsageError(
-                f"run {record.run_id} has no question {question!r}; open are: {', '.join(kinds) or 'none'}"
-            )
-        if kinds[question] == "approve":
-            Approval.read(answer)
-        if answer is None:
-            raise UsageError(f"None is no answer to question {question!r}")
-    with _locked(run), CallLog(run.calls_path) as log:
-        for question, answer in answers.items():
-            log.give_answer(question, answer)
-
-
 async def _keep_origin(sandboxes: Sandboxes, source: Path, record: RunRecord) -> None:
     """Keep the task's files as the root's state, anew where they were pruned since the run began.
 
@@ -395,23 +310,3 @@ async def _keep_origin(sandboxes: Sandboxes, source: Path, record: RunRecord) ->
             "put them back as they were, or begin a new run"
         )
     record.root_ref = ref
-
-
-@contextmanager
-def _locked(run: Run) -> Generator[IO[str]]:
-    """Hold the run for this process; the kernel lets it go if the process dies.
-
-    Raises:
-        UsageError: another process is running it.
-    """
-    with (run.folder / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            raise UsageError(f"run {run.folder.name} is going on in process {file.read().strip() or '?'}") from error
-        file.seek(0)
-        file.truncate()
-        file.write(str(os.getpid()))
-        file.flush()
-        yield file

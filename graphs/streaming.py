@@ -12,7 +12,7 @@ from ..core.tree import Tree
 from ..core.types import Result
 
 if TYPE_CHECKING:
-    from .runner import Running
+    from .running import Running
 
 Item = Event | Within | Result
 

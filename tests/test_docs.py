@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from branchwise.agents import Agent
+from branchwise.graphs import LocalRunner
+from branchwise.graphs.compiled import agent_graph
 from branchwise.graphs.machine import search_graph
 from branchwise.graphs.solve import solve_graph
 from branchwise.graphs.teams.constraint_loop import ConstraintLoop
@@ -22,6 +25,7 @@ GRAPHS: dict[str, Any] = {
     "Constraints: check point by point, mend what is violated": ConstraintLoop((Constraint("x"),)).graph(),
     "PlanGEN: choose a search by what suits and what worked": PlanGEN().graph(),
     "Logic blocks: a navigator says what comes next": LogicBlocks().graph(),
+    "In a LangGraph graph of one's own": agent_graph(LocalRunner(), Agent(name="a", model="openai:m")),
     "Explorer and prover: a memory, and another way of thinking": ExplorerProver().graph(),
 }
 """What is drawn, by the heading that the drawing stands under."""

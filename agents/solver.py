@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from ..core.budget import Bill, Ledger
 from ..core.errors import (
     UsageError,
 )
-from ..core.events import Expand, Score
+from ..core.events import Expand, Expanded, Score
 from ..core.keys import derive_seed
 from ..core.observing import UNOBSERVED, Observer
 from ..core.protocols import AsksModels, Candidate, Children, Composed, Context, Meter, Model, Sandboxes, Verifier
@@ -191,7 +192,7 @@ class Solver:
         env_ref = path[-1].env_ref
         await self.ensure_state(path, bill)
         async with self._environment(env_ref, bill) as environment:
-            ctx = Context(self.task, environment, path)
+            ctx = Context(self.task, environment, path, compare=partial(self._compare, bill))
             if not alone:
                 ctx.children, ctx.people = self.children, self.effects
             observations = [
@@ -236,6 +237,15 @@ class Solver:
             await self.ensure_state(candidate.at(node).path, bill)
         await self.ensure_state(candidate.path, bill)
         return await candidate.ask(verifier)
+
+    async def _compare(self, bill: Bill, verifier: Verifier, one: str, other: str) -> Verdict:
+        """Have a verifier compare two texts that are no nodes of the tree."""
+        tree = Tree(Node(ROOT, None, None))
+        pair = (NodeId(1), NodeId(2))
+        for node, text in zip(pair, (one, other), strict=True):
+            tree.apply(Expanded(WorkId(node), Node(node, ROOT, Step("thought", text), depth=1)))
+        candidate = self._candidate(Score(WorkId(0), pair[1], (verifier.name,), pair), tree, bill)
+        return await replace(candidate, seed=derive_seed(self.seed, f"{one}\n{other}")).ask(verifier)
 
     def _candidate(self, work: Score, tree: Tree, bill: Bill) -> Candidate:
         async def charged(verifier: Verifier, candidate: Candidate) -> Verdict:

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from ..core.errors import ToolError, UsageError
-from ..core.groups import Child, Conclusion, join
+from ..core.groups import Child, Conclusion, Until, join
 from ..core.protocols import Context
-from ..core.types import Budget, Node, Step, Task, ToolCall
+from ..core.types import Budget, Task
 from ..tools.tool import Tool, tool
 from ..verifiers.fence import fenced
+from .helpers import STOPPED, UNDER_WAY, Asked, Helpers
+from .redundancy import SameWork, first_alike
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -42,12 +44,16 @@ class Spawn:
         width: searches that one trajectory may start, >= 1.
         depth: how deep searches may be within one another, >= 1.
         share: part of what is left of the budget that those of one call may spend together, in (0, 1].
+        alike: says whether two texts ask for the same work, so that what a helper of the trajectory is at, or has done, is not done again in
+            other words: a function of both, or a verifier that compares two, `verifiers.Alike(verifiers.WISHES)` for one that
+            asks the model. The same words are never done twice.
     """
 
     agent: Agent | None = None
     width: int = 8
     depth: int = 1
     share: float = 0.5
+    alike: SameWork | None = None
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.depth < 1 or not 0 < self.share <= 1:
@@ -72,33 +78,27 @@ class Spawn:
         spawn.__annotations__["tasks"] = Annotated[list[str], Field(min_length=1, max_length=self.width)]
 
         @tool(effects="pure", timeout=DAY_SECONDS)
-        async def join(
+        async def join(  # noqa: PLR0917 - the model gives them by name
             ctx: Context,
             helpers: list[str] | None = None,
             wait: Literal["all", "first", "ready"] = "all",
+            enough: int = 0,
             seconds: float = 600,
+            stop_rest: bool = False,
         ) -> str:
             """Wait for helpers and see what they came to.
 
             Args:
                 helpers: their names; all of them unless given.
                 wait: for all; until the first has a valid answer; or not at all.
+                enough: more than 0: wait only until so many have valid answers.
                 seconds: wait at most so long.
+                stop_rest: stop those that are still working then.
             """
-            return await starter.join(ctx, helpers or [], wait, seconds)
+            until: Until = enough if enough > 0 else wait
+            return await starter.join(ctx, helpers or [], until, seconds, stop_rest=stop_rest)
 
         return tool(effects="pure", timeout=DAY_SECONDS)(spawn), join
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A search that a trajectory asked for."""
-
-    name: str
-    """Of the search, unique in the tree: it begins with the number of the call's node."""
-    text: str
-    origin: str | None
-    """State that it began with."""
 
 
 @dataclass(frozen=True)
@@ -107,47 +107,68 @@ class _Starter:
     agent: Agent
 
     async def spawn(self, ctx: Context, tasks: Sequence[str]) -> str:
-        """Start one search for each text that the trajectory has not started yet."""
+        """Start one search for each text that no helper of the trajectory is at yet."""
         if ctx.children is None:
             raise ToolError("no helper can be started here")
         if ctx.children.depth >= self.setting.depth:
             raise ToolError("helpers cannot start helpers of their own here; do it yourself")
-        texts = [text.strip() for text in tasks]
+        texts = list(dict.fromkeys(text.strip() for text in tasks))
         if not texts or not all(texts):
             raise ToolError("say what each helper is to do")
-        before = asked(ctx.path)
-        known = {task.text: number for number, task in enumerate(before, start=1)}
-        fresh = [text for text in dict.fromkeys(texts) if text not in known]
-        if len(before) + len(fresh) > self.setting.width:
-            raise ToolError(
-                f"{len(before)} helpers were started and {len(fresh)} more are asked for; {self.setting.width} is the most"
-            )
+        helpers = Helpers.of(ctx.path)
+        same = await self._under_way(ctx, texts, helpers)
         origin = await ctx.environment.snapshot() if ctx.environment is not None else None
-        part = ctx.children.share(self.setting.share / max(1, len(fresh)))
-        for number, text in enumerate(fresh, start=1):
-            known[text] = len(before) + number
-            self._start(ctx, _Asked(f"{ctx.call}.{number}", text, origin), part)
-        lines = [f"h{known[text]}: {text.splitlines()[0][:80]}" for text in dict.fromkeys(texts)]
-        return "\n".join(["started; go on, and join them when you need what they found:", *lines])
+        new = helpers.take(texts, same, ctx.call, origin)
+        if len(helpers.started) > self.setting.width:
+            raise ToolError(
+                f"{len(helpers.started) - len(new)} helpers were started and {len(new)} more are asked for; "
+                f"{self.setting.width} is the most"
+            )
+        part = ctx.children.share(self.setting.share / max(1, len(new)))
+        for task in new:
+            self._start(ctx, task, part)
+        told = UNDER_WAY + ", ".join(f"{place} is h{helper}" for place, helper in same.items()) + "; " if same else ""
+        lines = [f"h{helpers.known[text]}: {text.splitlines()[0][:80]}" for text in texts]
+        return "\n".join([f"{told}started; go on, and join them when you need what they found:", *lines])
 
-    async def join(
-        self, ctx: Context, names: Sequence[str], wait: Literal["all", "first", "ready"], seconds: float
-    ) -> str:
+    async def _under_way(self, ctx: Context, texts: Sequence[str], helpers: Helpers) -> dict[int, int]:
+        """Return the places, from 1, of texts that ask for the work of a helper in other words, with that helper's number."""
+        if self.setting.alike is None:
+            return {}
+        at_work = [(task.text, number) for number, task in enumerate(helpers.started, start=1)]
+        same: dict[int, int] = {}
+        for place, text in enumerate(texts, start=1):
+            if text in helpers.known:
+                continue
+            twin = await first_alike(self.setting.alike, ctx, text, [other for other, _ in at_work])
+            if twin is None:
+                at_work.append((text, len({number for _, number in at_work}) + 1))
+            else:
+                same[place] = at_work[twin][1]
+        return same
+
+    async def join(self, ctx: Context, names: Sequence[str], until: Until, seconds: float, *, stop_rest: bool) -> str:
         """Wait for searches of the trajectory; those that an earlier process had begun go on."""
         if ctx.children is None:
             raise ToolError("there are no helpers here")
-        known = {f"h{number}": task for number, task in enumerate(asked(ctx.path), start=1)}
+        helpers = Helpers.of(ctx.path)
+        known = {f"h{number}": task for number, task in enumerate(helpers.started, start=1)}
         if unknown := [name for name in names if name not in known]:
             raise ToolError(f"there is no helper {unknown[0]!r}; there are: {', '.join(known) or 'none'}")
         if not known:
             raise ToolError("no helpers were started; start them with spawn")
         wanted = {name: task for name, task in known.items() if not names or name in names}
+        going = {name: task for name, task in wanted.items() if int(name[1:]) not in helpers.stopped}
         part = ctx.children.share(self.setting.share / len(wanted))
-        children = {name: self._start(ctx, task, part) for name, task in wanted.items()}
-        ended = await join(list(children.values()), wait, seconds)
-        return "\n\n".join(_told(name, child, child in ended) for name, child in children.items())
+        children = {name: self._start(ctx, task, part) for name, task in going.items()}
+        ended = await join(list(children.values()), until, seconds)
+        rest = [name for name, child in children.items() if child not in ended] if stop_rest else []
+        for name in rest:
+            await ctx.children.cancel(children[name].name)
+        told = [_told(name, children.get(name), ended, stopped=name in rest or name not in children) for name in wanted]
+        return "\n\n".join([*([STOPPED + ", ".join(rest)] if rest else []), *told])
 
-    def _start(self, ctx: Context, task: _Asked, budget: Budget) -> Child:
+    def _start(self, ctx: Context, task: Asked, budget: Budget) -> Child:
         assert ctx.children is not None
         given = Task(prompt=task.text, inputs=ctx.task.inputs)
         agent = self.agent
@@ -158,29 +179,10 @@ class _Starter:
         return Child(task.name, given, judged=bool(agent.verifiers or agent.final), running=running)
 
 
-def asked(path: Sequence[Node]) -> list[_Asked]:
-    """Return the searches that a trajectory has started, in order; the same text twice is one search."""
-    found: dict[str, _Asked] = {}
-    for node in path:
-        for place, call in _spawned(node.step):
-            texts = dict.fromkeys(str(text).strip() for text in call.arguments["tasks"])
-            for number, text in enumerate([text for text in texts if text not in found], start=1):
-                found[text] = _Asked(f"{node.id}.{place}.{number}", text, node.env_ref)
-    return list(found.values())
-
-
-def _spawned(step: Step | None) -> list[tuple[int, ToolCall]]:
-    """Return the calls of a step that did start searches, with their places among its calls."""
-    if step is None:
-        return []
-    seen = {o.call_id: o.ok for o in step.observations}
-    return [(i, c) for i, c in enumerate(step.calls) if c.name == "spawn" and seen.get(c.id, False)]
-
-
-def _told(name: str, child: Child, ended: bool) -> str:
-    if not ended:
-        return f"{name} is still working"
-    return f"{name} {_came_to(name, child.conclusion())}"
+def _told(name: str, child: Child | None, ended: Sequence[Child], *, stopped: bool) -> str:
+    if stopped or child is None:
+        return f"{name} was stopped"
+    return f"{name} {_came_to(name, child.conclusion())}" if child in ended else f"{name} is still working"
 
 
 def _came_to(name: str, conclusion: Conclusion) -> str:

@@ -719,6 +719,8 @@ class Context:
     """What people have answered; None where nobody can be asked."""
     asked: int = 0
     """How many questions the call has asked."""
+    compare: Callable[[Verifier, str, str], Awaitable[Verdict]] | None = None
+    """Has a verifier that compares judge two texts, paid by the run; None where there is no run."""
 
     async def ask(self, question: str, schema: Mapping[str, JSON] | None = None) -> JSON:
         """Ask a person and return the answer.

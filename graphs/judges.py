@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from ..agents.agent import Agent
+from ..agents.redundancy import is_verifier
 from ..core.errors import UsageError
 from ..core.protocols import AsksModels, Composed, Model, Strategy, Verifier
 from ..models.accounts import Accounted
@@ -45,7 +46,8 @@ async def open_judges(
     """
     given = {main.name: agent.model}
     judges: dict[str, Model] = {}
-    for verifier in all_parts(agent.verifiers):
+    compares = [agent.spawn.alike] if agent.spawn is not None and is_verifier(agent.spawn.alike) else []
+    for verifier in all_parts([*agent.verifiers, *compares]):
         for model in verifier.own_models if isinstance(verifier, AsksModels) else ():
             name = model if isinstance(model, str) else model.name
             if not isinstance(model, str) and given.get(name, model) not in (model, name):

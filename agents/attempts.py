@@ -7,6 +7,7 @@ import json
 from ..core.tree import TreeView
 from ..core.turns import begun, text_of, turns
 from ..core.types import Framing, Node, NodeId, Step
+from ..verifiers.fence import fenced
 from .prompts import fill
 from .recalling import remembered
 
@@ -24,14 +25,15 @@ def framed(framing: Framing, view: TreeView) -> str:
 def _shown(framing: Framing, view: TreeView) -> str:
     if not framing.shown:
         return framing.note
-    attempts = [f"Attempt {number}: {_attempt(node, view)}" for number, node in enumerate(framing.shown, start=1)]
+    attempts = [_attempt(number, node, view) for number, node in enumerate(framing.shown, start=1)]
     return fill("attempts", attempts="\n\n".join(attempts), note=framing.note)
 
 
-def _attempt(node: NodeId, view: TreeView) -> str:
-    path = view.path(node)
+def _attempt(number: int, node: NodeId, view: TreeView) -> str:
+    """Return one attempt. What it says, or what its programs printed, stands in fences: it cannot pass for another attempt."""
     said = "\n".join(f"[{v.verifier}] {v.feedback}" for v in view.verdicts(node) if v.feedback)
-    return "\n".join(filter(None, [_judged(node, view), _tried(path), said]))
+    parts = [f"Attempt {number} {_judged(node, view)}:", fenced(f"attempt {number}", _tried(view.path(node)))]
+    return "\n".join([*parts, *([fenced(f"said of attempt {number}", said)] if said else [])])
 
 
 def _judged(node: NodeId, view: TreeView) -> str:

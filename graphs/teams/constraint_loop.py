@@ -23,6 +23,7 @@ from ...verifiers.constraints import Constraints
 from ...verifiers.showing import Show
 from ..solve import best
 from ..stage import Stage, state_after
+from .components import described
 from .constraining import Row, all_constraints, changes, check_choice, constrained, edit, stale, state_constraints
 
 
@@ -38,7 +39,7 @@ class LoopState(TypedDict, total=False):
     go_on: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ConstraintLoop:
     """Mend what violates constraints, and only that, until nothing does: `Agent(team=ConstraintLoop([...]))`.
 
@@ -81,6 +82,10 @@ class ConstraintLoop:
                 f"ConstraintLoop(derive={self.derive}, rounds={self.rounds}, patience={self.patience}): derive and rounds must not "
                 "be negative, patience at least 1 or None"
             )
+
+    def __repr__(self) -> str:
+        """Return what a run is recorded with; the same in every process."""
+        return described(self)
 
     @property
     def name(self) -> str:

@@ -25,6 +25,7 @@ from ...core.types import JSON, Result
 from ...verifiers.fence import fenced
 from ...verifiers.judge import Judge
 from ..stage import Interrupted, Stage
+from .components import described
 from .run_memory import RunMemory, has_number
 from .run_notes import grounded, take_notes
 
@@ -61,7 +62,7 @@ class ProverState(TypedDict, total=False):
     next: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExplorerProver:
     """Explore, prove, remember, and change the way of thinking when it leads nowhere: `Agent(team=ExplorerProver())`.
 
@@ -105,6 +106,10 @@ class ExplorerProver:
             )
         if self.people not in ("never", "stagnation"):
             raise UsageError(f"ExplorerProver(people={self.people!r}) must be 'never' or 'stagnation'")
+
+    def __repr__(self) -> str:
+        """Return what a run is recorded with; the same in every process."""
+        return described(self)
 
     @property
     def name(self) -> str:

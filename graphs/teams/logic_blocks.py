@@ -27,6 +27,7 @@ from ...core.types import JSON, Result, Task
 from ...search.navigation import ASPECTS, BLOCKS, Navigator, Rules, Scores, Situation
 from ...verifiers.fence import fenced
 from ..stage import Stage, state_after
+from .components import described
 
 FINAL = "final answer:"
 """Begins the line that has the answer, in small letters."""
@@ -49,7 +50,7 @@ class BlocksState(TypedDict, total=False):
     and whether it `changed` anything."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LogicBlocks:
     """Reason by blocks that a navigator chooses: `Agent(team=LogicBlocks())`.
 
@@ -88,6 +89,11 @@ class LogicBlocks:
                 f"LogicBlocks(blocks={self.blocks}, proposals={self.proposals}, parts={self.parts}): blocks must be at least 1, "
                 "proposals and parts at least 2"
             )
+
+    def __repr__(self) -> str:
+        """Return what a run is recorded with; the same in every process."""
+        told = f"{self.navigator!r}, blocks={self.blocks}, proposals={self.proposals}, parts={self.parts}"
+        return f"LogicBlocks({told}, process={described(self.process)}, model={described(self.model)})"
 
     @property
     def name(self) -> str:

@@ -32,6 +32,7 @@ from ...verifiers.fence import fenced
 from ...verifiers.showing import Show
 from ..solve import best
 from ..stage import Stage, state_after
+from .components import described
 from .constraining import Row, all_constraints, changes, check_choice, constrained, state_constraints
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class PlanState(TypedDict, total=False):
     go_on: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PlanGEN:
     """Constraint, verification and selection agents around any searches: `Agent(team=PlanGEN())`.
 
@@ -120,6 +121,10 @@ class PlanGEN:
                 f"PlanGEN(derive={self.derive}, rounds={self.rounds}, threshold={self.threshold}): derive must not be negative, "
                 "rounds at least 1, threshold from -100 to 100"
             )
+
+    def __repr__(self) -> str:
+        """Return what a run is recorded with; the same in every process."""
+        return described(self)
 
     @property
     def name(self) -> str:

@@ -78,6 +78,17 @@ def solver(place: Place, **changes: Any) -> bw.Agent:
     )
 
 
+def teams(place: Place) -> dict[str, Any]:
+    """Return the teams that are killed."""
+    must = bw.verifiers.Constraint("it has a c", check=place.has_c())
+    return {
+        "constraint-loop": bw.teams.ConstraintLoop([must]),
+        "plangen": bw.teams.PlanGEN([must], derive=0, ways={"plain": bw.search.BestOfN(n=1)}),
+        "logic-blocks": bw.teams.LogicBlocks(),
+        "explorer-prover": bw.teams.ExplorerProver(patience=1, rounds=4),
+    }
+
+
 AGENTS: dict[str, Callable[[Place], bw.Agent]] = {
     "solve": lambda place: solver(place, plan=bw.Planner(), final=[place.has_c()], rounds=1),
     "spawn": lambda place: solver(place, spawn=bw.Spawn()),
@@ -88,7 +99,8 @@ AGENTS: dict[str, Callable[[Place], bw.Agent]] = {
 async def work(folder: Path, agent: str, *, hold: str = "", answers: dict[str, Any] | None = None) -> bw.Result:
     """Begin the folder's run, or go on with it."""
     runner = LocalRunner(RunStore(folder / "runs"))
-    chosen = AGENTS[agent](Place(folder, hold))
+    place = Place(folder, hold)
+    chosen = AGENTS[agent](place) if agent in AGENTS else solver(place, team=teams(place)[agent])
     begun = [path.name for path in (folder / "runs").glob("*")]
     if not begun:
         return await runner.run(chosen, Task(prompt="top"), bw.Budget(), seed=3)

@@ -48,10 +48,10 @@ class Killing:
         folder: of its traces.
         agent: which one, of `killable_agents.AGENTS`.
         says: what its model says.
-        label: names a call by the first message of its task and its turn.
+        label: names a call by the first message of its task; its turn is added.
     """
 
-    def __init__(self, folder: Path, agent: str, says: Turn) -> None:
+    def __init__(self, folder: Path, agent: str, says: Turn, label: Callable[[str], str] | None = None) -> None:
         self.folder = folder
         self.calls: list[str] = []
         """Every call at the server, by name, in the order of arrival."""
@@ -59,6 +59,7 @@ class Killing:
         """Those that were answered."""
         self._agent = agent
         self._says = says
+        self._label = label or _short
         self._held: set[str] = set()
         self._url = ""
 
@@ -72,7 +73,7 @@ class Killing:
     async def _reply(self, body: Mapping[str, Any]) -> str:
         task = next(message["content"] for message in body["messages"] if message["role"] == "user").strip()
         turns = sum(message["role"] == "assistant" for message in body["messages"])
-        name = f"{_short(task)}/{turns}"
+        name = f"{self._label(task)}/{turns}"
         self.calls.append(name)
         if name in self._held:
             await asyncio.Event().wait()

@@ -266,7 +266,7 @@ class _Run(Generic[C]):
                 return f"{self.of.trials} proposals were made"
             if stale >= PATIENCE:
                 return f"{PATIENCE} proposals in a row were nothing new"
-            trial, chosen = self.study.ask()
+            trial, chosen = self.study.ask(stale)
             row, value = await self._tried(trial, chosen)
             self.study.tell(trial, row, value=value)
             self.rows.append(row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import sqlite3
 from dataclasses import asdict
 from functools import partial
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     import optuna
 
     from .tuning import Row, Tuner
+
+STALE = 3
+"""Every so many proposals in a row that were nothing new, one is made by chance."""
+
+REDRAWN = 0.35
+"""How much of it is: the share of its choices."""
 
 HALVING = 3
 """One in so many goes on to the next, larger number of items."""
@@ -110,10 +117,30 @@ class Study:
             )
         self.study.set_user_attr("search", mark)
 
-    def ask(self) -> tuple[optuna.Trial, dict[str, JSON]]:
-        """Return the next proposal."""
+    def ask(self, stale: int) -> tuple[optuna.Trial, dict[str, JSON]]:
+        """Return the next proposal.
+
+        Args:
+            stale: how many proposals in a row were nothing new: the optimiser has settled, and every third time some of what it settled on
+                is drawn anew.
+        """
+        if stale % STALE == STALE - 1:
+            self._stir()
         trial = self.study.ask()
         return trial, {name: trial.suggest_categorical(name, values) for name, values in self.of.choices.items()}
+
+    def _stir(self) -> None:
+        """Have the best proposal so far made next with about a third of its choices drawn anew."""
+        trials = self.study.get_trials(deepcopy=False)
+        rng = random.Random(derive_seed(self.of.seed, f"stir {len(trials)}"))  # noqa: S311 - chance, not secrecy
+        known = [trial for trial in trials if trial.state == self._optuna.trial.TrialState.COMPLETE]
+        best = max(known, key=lambda trial: trial.value or 0.0).params if known else {}
+        self.study.enqueue_trial(
+            {
+                name: rng.choice(list(values)) if name not in best or rng.random() < REDRAWN else best[name]
+                for name, values in self.of.choices.items()
+            }
+        )
 
     def tell(self, trial: optuna.Trial, row: Row, *, value: float | None) -> None:
         """Keep what came of a proposal: its value, or the last of those that it reported."""

@@ -176,3 +176,32 @@ def test_what_a_person_says_is_understood() -> None:
     assert meaning(letter, "not now") == {"approved": False, "reason": "not now"}
     assert meaning(letter, '{"to": "x"}') == {"approved": True, "arguments": {"to": "x"}}
     assert meaning(bw.Question("2", "ask", "When?", {}), "yes") == "yes"
+
+
+# --- the Archon --------------------------------------------------------------------------------------------------------
+
+
+async def test_the_archon_makes_one_answer_of_five(runner: LocalRunner) -> None:
+    """The critic sees all five, the ranker keeps three, and the fuser answers from these."""
+    solver = runpy.run_path(str(EXAMPLES / "archon.py"))["solver"]
+    attempts = ["2 and 1 make 3.\nanswer: 3"] * 2 + [f"I guess.\nanswer: {n}" for n in (4, 5, 6)]
+
+    def reply(request: ModelRequest) -> str:
+        properties = (request.response_schema or {}).get("properties", {})
+        if "order" in properties:
+            assert "said of solution" in request.messages[-1].content
+            return json.dumps({"critique": "", "order": " > ".join(f"[{n}]" for n in range(1, 5))})
+        if properties:
+            assert len(properties) == 4, "equal attempts are one"
+            return json.dumps({name: {"strengths": "short", "weaknesses": "a guess"} for name in properties})
+        if "Others have tried" in request.messages[-1].content:
+            return f"Half of 2 is 1.\nanswer: {request.messages[-1].content.count('<<< solution')}"
+        return attempts[request_number()]
+
+    def request_number() -> int:
+        return sum(r.response_schema is None for r in model.requests) - 1
+
+    model = ScriptedModel(reply, slots=1)
+    result = await runner.run(replace(solver, model=model), Task(prompt="How many bolts?"), bw.Budget(), seed=1)
+    assert (result.answer, result.usage.calls) == ("Half of 2 is 1.\nanswer: 3", 8)
+    assert [row["after"] for row in result.report["layers"]] == [4, 4, 3, 1]

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import branchwise as bw
+from branchwise.cli.app import app
 from branchwise.cli.tuning import Tuning
 from branchwise.core.simulated.panel import Panel
 from branchwise.core.types import Budget
@@ -159,3 +161,26 @@ def test_the_command_line_shows_a_log_a_table_and_a_plot(
         records[-1]["tuned"]["best"], {name: getattr(bw.teams, name) for name in bw.teams.__all__} | vars(bw.verifiers)
     )
     assert isinstance(made, bw.teams.Archon)
+
+
+def test_the_command_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`branchwise tune` finds agent and exercises, keeps its search where runs are kept, and refuses what cannot be."""
+    monkeypatch.setenv("BRANCHWISE_HOME", str(tmp_path / "home"))
+    (tmp_path / "agent.py").write_text(
+        "import branchwise as bw\nfrom branchwise.core.simulated.panel import Panel\n"
+        "solver = bw.Agent(name='solver', model=Panel(seed=1).model(), form='text')\n"
+    )
+    (tmp_path / "tasks.jsonl").write_text(
+        "".join(json.dumps({"prompt": p, "answer": a}) + "\n" for p, a in exercises(2))
+    )
+    command = ["tune", str(tmp_path / "agent.py"), "--tasks", str(tmp_path / "tasks.jsonl"), "--trials", "1"]
+    done = CliRunner().invoke(app, [*command, "--fresh", "0.5", "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout.splitlines()[-1])["tuned"]["best"] == "Archon([[Generator()]])"
+    assert (tmp_path / "home" / "tuning" / "solver" / "search.sqlite").is_file()
+    for wrong, why in (
+        (["--same", "vaguely"], "allowed are text"),
+        (["--trials", "0", "--calls", "0"], "budget calls=0"),
+    ):
+        failed = CliRunner().invoke(app, [*command, *wrong])
+        assert why in str(failed.exception)

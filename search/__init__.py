@@ -8,7 +8,7 @@ from .bayes_risk import MinimumBayesRisk
 from .beam import DVTS, Beam, StepBestOfN, TotBFS
 from .best_first import BestFirst
 from .best_of_n import BestOfN
-from .block_table import QTable, Visit, episode
+from .block_table import BlockTable, BlockVisit, block_episode
 from .calibration import Calibration, expected_calibration_error, threshold_for
 from .commit import CommitSearch
 from .common import BaseStrategy
@@ -31,7 +31,7 @@ from .majority import BestOfMajority, MajoritySampling
 from .mcts import PUCT, UCT
 from .multi_temperature import MultiTemperature
 from .named import parse_selector, parse_strategy
-from .navigation import Rules, Scores, Situation, Wandering
+from .navigation import BlockRules, BlockScores, BlockSituation, WanderingBlocks
 from .parallel_thinking import ParallelThinking
 from .particle_gibbs import ParticleGibbs
 from .particles import Particles
@@ -68,6 +68,11 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "BestOfMajority",
     "BestOfN",
     "BetaCoverage",
+    "BlockRules",
+    "BlockScores",
+    "BlockSituation",
+    "BlockTable",
+    "BlockVisit",
     "Calibration",
     "CommitSearch",
     "Comparing",
@@ -95,25 +100,21 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "PolicyTable",
     "PooledProblem",
     "PowerCoverage",
-    "QTable",
     "Rebase",
     "Resampling",
     "ResamplingLimit",
     "RetrievalUCT",
     "Rollover",
-    "Rules",
     "SafeBeam",
     "Saturating",
     "Saturation",
     "SaturationLaw",
     "Scaling",
-    "Scores",
     "SelfConsistency",
     "SelfRefine",
     "SharedTranscript",
     "ShortMajority",
     "Shortness",
-    "Situation",
     "SoftTree",
     "SolveDetectVerify",
     "SolveOrVerify",
@@ -124,12 +125,12 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "Turns",
     "UCB",
     "UCT",
-    "Visit",
     "Vote",
-    "Wandering",
+    "WanderingBlocks",
     "alike_outcomes",
     "allocate",
     "best_by_verdict",
+    "block_episode",
     "by_rank",
     "cost_of_pass",
     "cost_of_pass_interval",
@@ -137,7 +138,6 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "critical_path_tokens",
     "ease",
     "efficiency",
-    "episode",
     "expected_calibration_error",
     "extrapolated",
     "frontier",

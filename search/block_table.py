@@ -10,22 +10,22 @@ from typing import Any
 
 from ..core.errors import UsageError
 from .common import within
-from .navigation import BLOCKS, Block, Navigator, Rules, Scores, Situation
+from .navigation import BLOCKS, Block, BlockRules, BlockScores, BlockSituation, Navigator
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class BlockVisit:
     """One block of a logged run."""
 
-    situation: Situation
+    situation: BlockSituation
     block: Block
     reward: float
     """What it brought at once: for the last one whether the answer was right; less what it cost, where that counts."""
 
 
-def episode(
+def block_episode(
     visits: Sequence[Mapping[str, Any]], outcome: float, *, cost: float = 0.01, process: float = 0.0
-) -> list[Visit]:
+) -> list[BlockVisit]:
     """Return a logged run as something to learn from.
 
     Args:
@@ -34,19 +34,19 @@ def episode(
         cost: of each block, on the same scale.
         process: weight of what the process verifiers said of each block beyond what they said of the one before.
     """
-    made: list[Visit] = []
+    made: list[BlockVisit] = []
     before = 0.5
     for place, row in enumerate(visits, start=1):
         value = before if row["value"] is None else float(row["value"])
         reward = process * (value - before) - cost + (outcome if place == len(visits) else 0.0)
-        made.append(Visit(situation_of(row), row["block"], reward))
+        made.append(BlockVisit(situation_of(row), row["block"], reward))
         before = value
     return made
 
 
-def situation_of(row: Mapping[str, Any]) -> Situation:
+def situation_of(row: Mapping[str, Any]) -> BlockSituation:
     """Return the situation that a logged block was chosen in."""
-    return Situation(Scores(tuple(row["marks"])), row["answered"], row["divided"], row["stuck"])
+    return BlockSituation(BlockScores(tuple(row["marks"])), row["answered"], row["divided"], row["stuck"])
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class _Tried:
 
 
 @dataclass(frozen=True, repr=False)
-class QTable:
+class BlockTable:
     """What each block is worth in each situation, learned from logged runs: a navigator without a network.
 
     The paper trains a network of less than 3,000 weights by double Q-learning; a table over the three sums of marks has as many
@@ -76,9 +76,9 @@ class QTable:
     """
 
     values: Mapping[str, Mapping[Block, float]]
-    rules: Navigator = field(default_factory=Rules)
+    rules: Navigator = field(default_factory=BlockRules)
 
-    def choose(self, situation: Situation, seed: int) -> Block:
+    def choose(self, situation: BlockSituation, seed: int) -> Block:
         """Return the allowed block that is worth most."""
         for known in (key(situation), coarse(situation)):
             found: Mapping[Block, float] = self.values.get(known, {})
@@ -89,12 +89,12 @@ class QTable:
 
     @classmethod
     def fit(
-        cls, episodes: Iterable[Sequence[Visit]], *, discount: float = 0.95, pull: float = 8.0, sweeps: int = 60
-    ) -> QTable:
+        cls, episodes: Iterable[Sequence[BlockVisit]], *, discount: float = 0.95, pull: float = 8.0, sweeps: int = 60
+    ) -> BlockTable:
         """Return what logged runs teach: the values of the decision process that they are samples of.
 
         Args:
-            episodes: the blocks of each run, in order. Their choices should vary (`Wandering`): what was never tried is not learned.
+            episodes: the blocks of each run, in order. Their choices should vary (`WanderingBlocks`): what was never tried is not learned.
             discount: what a reward one block later is worth, in (0, 1]; below 1 it does not go in circles where marks hide what a
                 block changed.
             pull: what is known of situations with the same thirds counts like so many observations, >= 0.
@@ -119,14 +119,14 @@ class QTable:
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 
     def __repr__(self) -> str:
-        return f"QTable(version={self.version!r})"
+        return f"BlockTable(version={self.version!r})"
 
     def to_json(self) -> str:
         """Return the table as text."""
         return json.dumps({name: dict(worth) for name, worth in self.values.items()}, sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> QTable:
+    def from_json(cls, text: str) -> BlockTable:
         """Return the table that `to_json` wrote.
 
         Raises:
@@ -136,30 +136,32 @@ class QTable:
             data: dict[str, dict[Any, Any]] = json.loads(text)
             values = {name: {block: float(value) for block, value in worth.items()} for name, worth in data.items()}
         except (ValueError, AttributeError, TypeError) as error:
-            raise UsageError(f"{text[:60]!r} is no table of values; give what QTable.to_json() wrote") from error
+            raise UsageError(f"{text[:60]!r} is no table of values; give what BlockTable.to_json() wrote") from error
         if unknown := {block for worth in values.values() for block in worth} - {*BLOCKS}:
             raise UsageError(f"the table knows a block {min(unknown)!r}; there are: {', '.join(BLOCKS)}")
         return cls(values)
 
 
-def key(situation: Situation) -> str:
+def key(situation: BlockSituation) -> str:
     """Return a situation's name by the sums of its marks."""
     return f"{'-'.join(map(str, situation.scores.groups))} {_flags(situation)}"
 
 
-def coarse(situation: Situation) -> str:
+def coarse(situation: BlockSituation) -> str:
     """Return its name by the thirds that the means of its marks fall into."""
     counts = (3, 2, 2)
     thirds = (round(total / count) for total, count in zip(situation.scores.groups, counts, strict=True))
     return f"about {'-'.join(map(str, thirds))} {_flags(situation)}"
 
 
-def _flags(situation: Situation) -> str:
+def _flags(situation: BlockSituation) -> str:
     named = {"answered": situation.answered, "divided": situation.divided, "stuck": situation.stuck}
     return " ".join(name for name, holds in named.items() if holds)
 
 
-def _counted(episodes: Sequence[Sequence[Visit]], name: Callable[[Situation], str]) -> dict[tuple[str, Block], _Tried]:
+def _counted(
+    episodes: Sequence[Sequence[BlockVisit]], name: Callable[[BlockSituation], str]
+) -> dict[tuple[str, Block], _Tried]:
     """Return what came of each block in each situation."""
     tried: dict[tuple[str, Block], _Tried] = {}
     for episode in episodes:

@@ -22,7 +22,7 @@ _GROUPS: Final = (slice(0, 3), slice(3, 5), slice(5, 7))
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class BlockScores:
     """A model's marks for its own work, in the order of `ASPECTS`.
 
     Raises:
@@ -43,10 +43,10 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class BlockSituation:
     """Where a line of reasoning is."""
 
-    scores: Scores
+    scores: BlockScores
     answered: bool = False
     """Whether there is an answer yet."""
     divided: bool = False
@@ -70,13 +70,13 @@ class Situation:
 class Navigator(Protocol):
     """Chooses blocks. Its `repr` tells its version: runs are recorded with it."""
 
-    def choose(self, situation: Situation, seed: int) -> Block:
+    def choose(self, situation: BlockSituation, seed: int) -> Block:
         """Return one of the situation's allowed blocks; `seed` is for those that leave something to chance."""
         ...
 
 
 @dataclass(frozen=True)
-class Rules:
+class BlockRules:
     """A table of rules made by hand: mend what is wrong, divide what is complex while it is early, end what is complete.
 
     Args:
@@ -89,7 +89,7 @@ class Rules:
     complex: int = 5
     complete: int = 5
 
-    def choose(self, situation: Situation, seed: int) -> Block:  # noqa: ARG002 - nothing is left to chance
+    def choose(self, situation: BlockSituation, seed: int) -> Block:  # noqa: ARG002 - nothing is left to chance
         """Return the first block whose rule holds."""
         right, complexity, complete = situation.scores.groups
         ends = complete >= self.complete
@@ -107,7 +107,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Wandering:
+class WanderingBlocks:
     """Another navigator's choice, but for a share of the rounds in which any allowed block is taken: for runs to learn from.
 
     Args:
@@ -115,13 +115,13 @@ class Wandering:
         share: of the rounds, in [0, 1].
     """
 
-    inner: Navigator = field(default_factory=Rules)
+    inner: Navigator = field(default_factory=BlockRules)
     share: float = 1.0
 
     def __post_init__(self) -> None:
         within("share", self.share, 0.0, 1.0)
 
-    def choose(self, situation: Situation, seed: int) -> Block:
+    def choose(self, situation: BlockSituation, seed: int) -> Block:
         """Return the other's choice, or any."""
         rng = random.Random(f"{seed} wandering")  # noqa: S311 - chance, not secrecy
         if rng.random() < self.share:

@@ -24,7 +24,7 @@ from ...core.keys import derive_seed
 from ...core.protocols import Model, Verifier
 from ...core.schemas import form_of_object
 from ...core.types import JSON, Result, Task
-from ...search.navigation import ASPECTS, BLOCKS, Navigator, Rules, Scores, Situation
+from ...search.navigation import ASPECTS, BLOCKS, BlockRules, BlockScores, BlockSituation, Navigator
 from ...verifiers.fence import fenced
 from ..stage import Stage, state_after
 from .components import described
@@ -59,8 +59,8 @@ class LogicBlocks:
     one, or terminate. It never terminates before there is an answer, decomposes once, and does not refine again what it had just
     left as it was. The last search puts the answer down; the agent's verifiers judge that one.
 
-    The navigator is a table of rules unless given. One that was learned from runs is `search.QTable.fit(episodes)`, where an
-    episode is `search.episode(result.report["blocks"], outcome)` of a run with `navigator=search.Wandering(share=0.5)`.
+    The navigator is a table of rules unless given. One that was learned from runs is `search.BlockTable.fit(episodes)`, where an
+    episode is `search.block_episode(result.report["blocks"], outcome)` of a run with `navigator=search.WanderingBlocks(share=0.5)`.
 
     Args:
         navigator: chooses the blocks.
@@ -75,7 +75,7 @@ class LogicBlocks:
         UsageError: an option is out of range.
     """
 
-    navigator: Navigator = field(default_factory=Rules)
+    navigator: Navigator = field(default_factory=BlockRules)
     blocks: int = 12
     proposals: int = 3
     parts: int = 4
@@ -113,8 +113,8 @@ class LogicBlocks:
         except (ModelError, BudgetExceeded):
             reply = None
         marks = MIDDLING if reply is None else tuple(int(reply[aspect]) for aspect in ASPECTS)
-        situation = Situation(
-            Scores(marks),
+        situation = BlockSituation(
+            BlockScores(marks),
             answered=_answer(work) is not None,
             divided=any(row["block"] == "decompose" for row in rows),
             stuck=bool(rows) and rows[-1]["block"] == "refine" and not rows[-1]["changed"],
@@ -123,7 +123,7 @@ class LogicBlocks:
         row |= {"stuck": situation.stuck, "block": self._choose(stage, situation, len(rows)), "value": None}
         return {"blocks": [*rows, row | {"name": f"block{len(rows) + 1}", "changed": False}]}
 
-    def _choose(self, stage: Stage, situation: Situation, before: int) -> str:
+    def _choose(self, stage: Stage, situation: BlockSituation, before: int) -> str:
         if before + 1 >= self.blocks or stage.spent:
             return "terminate"
         block = self.navigator.choose(situation, derive_seed(stage.scope.seed, f"block{before + 1}"))

@@ -11,7 +11,15 @@ import pytest
 
 from branchwise.core.errors import UsageError
 from branchwise.core.simulated.blocks import BlockWorld, Standing
-from branchwise.search import QTable, Rules, Scores, Situation, Visit, Wandering, episode
+from branchwise.search import (
+    BlockRules,
+    BlockScores,
+    BlockSituation,
+    BlockTable,
+    BlockVisit,
+    WanderingBlocks,
+    block_episode,
+)
 from branchwise.search.navigation import BLOCKS, Navigator
 
 WORLD = BlockWorld()
@@ -19,12 +27,12 @@ OTHER = BlockWorld(easy=0.85, hard=0.5, debated=0.9, mends=0.5)
 """The same with other accuracies of every block."""
 
 
-def situation(world: BlockWorld, standing: Standing, marks: tuple[int, ...]) -> Situation:
+def situation(world: BlockWorld, standing: Standing, marks: tuple[int, ...]) -> BlockSituation:
     """What a navigator is told."""
-    return Situation(Scores(marks), answered=standing.steps >= world.length, divided=standing.divided)
+    return BlockSituation(BlockScores(marks), answered=standing.steps >= world.length, divided=standing.divided)
 
 
-def played(world: BlockWorld, navigator: Navigator, seed: int) -> list[Visit]:
+def played(world: BlockWorld, navigator: Navigator, seed: int) -> list[BlockVisit]:
     """A problem taken to its end."""
     number = iter(range(1000))
 
@@ -32,7 +40,7 @@ def played(world: BlockWorld, navigator: Navigator, seed: int) -> list[Visit]:
         return navigator.choose(situation(world, standing, marks), seed * 1000 + next(number))
 
     return [
-        Visit(situation(world, standing, marks), block, reward)  # type: ignore[arg-type]  # the world's names are the same
+        BlockVisit(situation(world, standing, marks), block, reward)  # type: ignore[arg-type]  # the world's names are the same
         for standing, marks, block, reward in world.play(choose, seed)
     ]
 
@@ -43,21 +51,25 @@ def value(world: BlockWorld, navigator: Navigator, problems: int = 800) -> float
 
 
 @cache
-def logged(episodes: int = 2000) -> list[list[Visit]]:
+def logged(episodes: int = 2000) -> list[list[BlockVisit]]:
     """Runs of the rules that wander half of the time."""
-    return [played(WORLD, Wandering(share=0.5), seed) for seed in range(episodes)]
+    return [played(WORLD, WanderingBlocks(share=0.5), seed) for seed in range(episodes)]
 
 
 @cache
-def learned() -> QTable:
+def learned() -> BlockTable:
     """What they teach."""
-    return QTable.fit(logged())
+    return BlockTable.fit(logged())
 
 
 @cache
 def usual(world: BlockWorld) -> dict[str, float]:
     """What any block at random and what the rules come to."""
-    return {"random": value(world, Wandering()), "rules": value(world, Rules()), "learned": value(world, learned())}
+    return {
+        "random": value(world, WanderingBlocks()),
+        "rules": value(world, BlockRules()),
+        "learned": value(world, learned()),
+    }
 
 
 def test_the_world_knows_its_best_policy() -> None:
@@ -88,11 +100,13 @@ def test_without_a_signal_nothing_is_learned() -> None:
     """The ablation: a log whose marks say nothing of the situation teaches no better than the rewards' average."""
     rng = random.Random(1)
 
-    def blind(visit: Visit) -> Visit:
-        marks = Scores(tuple(rng.choice((1, 2, 3)) for _ in range(7)))
-        return Visit(Situation(marks, visit.situation.answered, visit.situation.divided), visit.block, visit.reward)
+    def blind(visit: BlockVisit) -> BlockVisit:
+        marks = BlockScores(tuple(rng.choice((1, 2, 3)) for _ in range(7)))
+        return BlockVisit(
+            BlockSituation(marks, visit.situation.answered, visit.situation.divided), visit.block, visit.reward
+        )
 
-    told_nothing = QTable.fit([[blind(visit) for visit in run] for run in logged()])
+    told_nothing = BlockTable.fit([[blind(visit) for visit in run] for run in logged()])
     assert value(WORLD, told_nothing) < usual(WORLD)["learned"] - 0.2
 
 
@@ -110,42 +124,42 @@ def test_without_a_signal_nothing_is_learned() -> None:
 )
 def test_the_rules(marks: tuple[int, ...], told: dict[str, bool], block: str) -> None:
     """Mend what is wrong, divide what is complex while it is early, end what is complete, and nothing that makes no sense."""
-    assert Rules().choose(Situation(Scores(marks), **told), 1) == block
+    assert BlockRules().choose(BlockSituation(BlockScores(marks), **told), 1) == block
 
 
 def test_no_navigator_does_what_makes_no_sense() -> None:
     """Whatever was learned or drawn: no end before an answer, one division, no second refining of the same."""
-    table = QTable({"about 3-1-1 divided stuck": dict.fromkeys(BLOCKS, 1.0)})
-    early = Situation(Scores((3, 3, 3, 1, 1, 1, 1)), divided=True, stuck=True)
+    table = BlockTable({"about 3-1-1 divided stuck": dict.fromkeys(BLOCKS, 1.0)})
+    early = BlockSituation(BlockScores((3, 3, 3, 1, 1, 1, 1)), divided=True, stuck=True)
     assert early.allowed == ("reason", "debate")
-    navigators: Sequence[Navigator] = (Rules(), table, Wandering(), Wandering(table, 0.5))
+    navigators: Sequence[Navigator] = (BlockRules(), table, WanderingBlocks(), WanderingBlocks(table, 0.5))
     assert {navigator.choose(early, seed) for navigator in navigators for seed in range(50)} <= {"reason", "debate"}
 
 
 def test_a_table_is_text() -> None:
     """Written and read back it chooses the same, under the same version; what is none is refused."""
     table = learned()
-    assert QTable.from_json(table.to_json()) == table
-    assert repr(QTable.from_json(table.to_json())) == repr(table) == f"QTable(version='{table.version}')"
-    assert repr(QTable({})) != repr(table)
+    assert BlockTable.from_json(table.to_json()) == table
+    assert repr(BlockTable.from_json(table.to_json())) == repr(table) == f"BlockTable(version='{table.version}')"
+    assert repr(BlockTable({})) != repr(table)
     for text, why in (("x", "no table"), ('{"a": 1}', "no table"), ('{"a": {"jump": 1}}', "a block 'jump'")):
         with pytest.raises(UsageError, match=why):
-            QTable.from_json(text)
+            BlockTable.from_json(text)
 
 
 def test_where_nothing_is_known_the_rules_decide() -> None:
     """An empty table is the rules."""
-    there = Situation(Scores((1, 1, 1, 1, 1, 1, 1)))
-    assert QTable({}).choose(there, 1) == Rules().choose(there, 1) == "refine"
+    there = BlockSituation(BlockScores((1, 1, 1, 1, 1, 1, 1)))
+    assert BlockTable({}).choose(there, 1) == BlockRules().choose(there, 1) == "refine"
     with pytest.raises(UsageError, match="nothing to learn from"):
-        QTable.fit([])
+        BlockTable.fit([])
 
 
 def test_a_logged_run_is_an_episode() -> None:
     """Each block costs; what process verifiers say more than before counts by its weight; the outcome comes at the end."""
     told = {"marks": [2] * 7, "answered": False, "divided": False, "stuck": False}
     rows = [told | {"block": "reason", "value": 0.9}, told | {"block": "debate", "value": None}]
-    visits = episode([*rows, told | {"block": "terminate", "value": None}], 1.0, cost=0.1, process=0.5)
+    visits = block_episode([*rows, told | {"block": "terminate", "value": None}], 1.0, cost=0.1, process=0.5)
     assert [visit.block for visit in visits] == ["reason", "debate", "terminate"]
     assert [visit.reward for visit in visits] == pytest.approx([0.1, -0.1, 0.9])
 
@@ -154,4 +168,4 @@ def test_a_logged_run_is_an_episode() -> None:
 def test_marks_are_seven_from_one_to_three(marks: tuple[int, ...]) -> None:
     """Anything else is refused."""
     with pytest.raises(UsageError, match="seven|7 marks"):
-        Scores(marks)
+        BlockScores(marks)

@@ -201,3 +201,28 @@ def test_options_out_of_range(options: dict[str, Any], why: str) -> None:
     """Refused when it is made."""
     with pytest.raises(bw.UsageError, match=why):
         ConstraintLoop(**options)
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        bw.search.IterativeDecoding(4, looks=0),
+        bw.search.SelfRefine(2, criticise=False),
+        bw.search.NoiseAware(bw.search.BestOfN(2)),
+        bw.search.TotBFS(beams=1, width=3, depth=2),
+    ],
+)
+async def test_it_goes_with_every_kind_of_search(runner: LocalRunner, search: Any) -> None:
+    """Searches that refine, doubt or branch make each of its attempts; what they were judged by is not what has the last word."""
+
+    @bw.verifier(semantics="value")
+    def ones(candidate: bw.Candidate) -> float:
+        """Count ones."""
+        return (candidate.answer or "").count("1") / 10
+
+    agent = bw.Agent(name="a", model=artist(World(breaks=0.0)), team=PATIENT, search=search, verifiers=[ones])
+    result = await runner.run(agent, Task(prompt="digits"), bw.Budget(calls=80), seed=3)
+    tries = result.report["tries"]
+    assert result.accepted
+    assert [row["value"] for row in tries] == sorted(row["value"] for row in tries)
+    assert result.usage.calls > len(tries)

@@ -15,7 +15,7 @@ from branchwise.core.testing import ScriptedModel
 from branchwise.core.types import Message, ModelRequest, Task
 from branchwise.graphs import LocalRunner, RunStore
 from branchwise.graphs.teams.logic_blocks import LogicBlocks
-from branchwise.search import QTable, Situation, Wandering, episode
+from branchwise.search import BlockSituation, BlockTable, WanderingBlocks, block_episode
 from branchwise.search.navigation import ASPECTS, Block
 
 from .artifacts import turn
@@ -27,7 +27,7 @@ class Script:
     def __init__(self, *blocks: Block) -> None:
         self.blocks = iter(blocks)
 
-    def choose(self, situation: Situation, seed: int) -> Block:
+    def choose(self, situation: BlockSituation, seed: int) -> Block:
         """The next one."""
         return next(self.blocks, "terminate")
 
@@ -187,10 +187,10 @@ async def test_runs_are_what_navigators_learn_from(runner: LocalRunner) -> None:
     episodes = []
     for _ in range(3):
         asked = model(REPLIES)
-        wandering = Wandering(share=0.5)
+        wandering = WanderingBlocks(share=0.5)
         result = await run(runner, asked, LogicBlocks(wandering, blocks=6, proposals=2))
-        episodes.append(episode(result.report["blocks"], float(result.answer == "42")))
-    table = QTable.fit(episodes)
+        episodes.append(block_episode(result.report["blocks"], float(result.answer == "42")))
+    table = BlockTable.fit(episodes)
     assert table.values
     result = await run(runner, model(REPLIES), LogicBlocks(table, blocks=6))
     assert result.report["navigator"] == repr(table)

@@ -19,7 +19,11 @@ from .showing import Show, shown
 
 REASON_LIMIT_CHARS = 300
 
-_SYSTEM = """You check a solution against constraints, one by one. You are strict: what the solution does not show, it does not meet.
+_NOTHING = "-"
+"""Stands for a reason where none was given."""
+
+_SYSTEM = """You check a solution against constraints, one by one. Look at what the solution is, not at what it says of itself: four lines are
+four lines without a word about it. Be strict where something is missing or wrong.
 {tainted}
 {reply}"""
 
@@ -103,7 +107,7 @@ class Constraints:
             verdicts += given
             met |= {one.constraint.name: one.holds for one in found}
             values |= {one.constraint.name: one.value for one in found}
-            said += [f"violated: {one.constraint.text} ({one.why})" for one in found if not one.holds]
+            said += [f"violated: {one.constraint.text}{one.reason}" for one in found if not one.holds]
         total = sum(constraint.weight for constraint in self.constraints)
         return Verdict(
             min(1.0, sum(c.weight * values.get(c.name, 0.0) for c in self.constraints) / total),
@@ -155,6 +159,11 @@ class _Found:
     value: float
     holds: bool
     why: str
+
+    @property
+    def reason(self) -> str:
+        """What was said of it, where anything was."""
+        return "" if self.why == _NOTHING else f" ({self.why})"
 
 
 @dataclass(frozen=True)
@@ -213,4 +222,4 @@ def _can_be_checked(constraint: Constraint, candidate: Candidate) -> bool:
 
 def _line(text: str) -> str:
     """Return a text as one short line."""
-    return " ".join(text.split())[:REASON_LIMIT_CHARS] or "-"
+    return " ".join(text.split())[:REASON_LIMIT_CHARS] or _NOTHING

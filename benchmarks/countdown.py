@@ -26,7 +26,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 import branchwise as bw
-from branchwise.agents.spawning import asked
+from branchwise.agents.helpers import Helpers
 from branchwise.core.events import Expanded, Within
 from branchwise.core.settings import home
 from branchwise.core.simulated.countdown import Countdown
@@ -133,7 +133,7 @@ def _helpers_end(
     trail = [node]
     while (parent := here.get(trail[-1].parent or 0)) is not None:
         trail.append(parent)
-    started = {f"h{number}": helper.name for number, helper in enumerate(asked(trail[::-1]), start=1)}
+    started = {f"h{number}": helper.name for number, helper in enumerate(Helpers.of(trail[::-1]).started, start=1)}
     ends: list[int] = []
     for call in node.step.calls if node.step is not None and started else ():
         if call.name == "join":

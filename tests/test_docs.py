@@ -11,6 +11,8 @@ from branchwise.graphs import LocalRunner
 from branchwise.graphs.compiled import agent_graph
 from branchwise.graphs.machine import search_graph
 from branchwise.graphs.solve import solve_graph
+from branchwise.graphs.teams.archon import Archon
+from branchwise.graphs.teams.components import Critic, Fuser, Generator, Ranker
 from branchwise.graphs.teams.constraint_loop import ConstraintLoop
 from branchwise.graphs.teams.explorer_prover import ExplorerProver
 from branchwise.graphs.teams.logic_blocks import LogicBlocks
@@ -24,6 +26,9 @@ GRAPHS: dict[str, Any] = {
     "Solve: plan, search, verify, refine": solve_graph(),
     "Constraints: check point by point, mend what is violated": ConstraintLoop((Constraint("x"),)).graph(),
     "PlanGEN: choose a search by what suits and what worked": PlanGEN().graph(),
+    "Archon: layers that make, criticise, choose and fuse": Archon(
+        [Generator(samples=5), Critic(), Ranker(top=3), Fuser()]
+    ).graph(),
     "Logic blocks: a navigator says what comes next": LogicBlocks().graph(),
     "In a LangGraph graph of one's own": agent_graph(LocalRunner(), Agent(name="a", model="openai:m")),
     "Explorer and prover: a memory, and another way of thinking": ExplorerProver().graph(),

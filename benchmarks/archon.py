@@ -226,8 +226,8 @@ async def on_maths(path: Path, state: Path, progress: Progress, *, searched: int
         samples=(1, 3),
         tests=(0,),
         checked=(False,),
-        criticised=(False, True),
-        ranked=(0, 1, 2),
+        criticised=(False,),
+        ranked=(0, 1),
         fusions=(0, 1),
         fusers=(1,),
     )
@@ -316,9 +316,9 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, default=Path("build/archon.svg"), help="name of the charts")
     parser.add_argument("--data", type=Path, default=DATA / "gsm8k_dev100.jsonl", help="problems for the real model")
     parser.add_argument("--state", type=Path, default=home() / "benchmarks" / "archon", help="where replies are kept")
-    parser.add_argument("--searched", type=int, default=20, help="problems that the real model's search sees")
-    parser.add_argument("--unseen", type=int, default=20, help="problems that it does not see")
-    parser.add_argument("--real-calls", type=int, default=400, help="cap of the real model's search")
+    parser.add_argument("--searched", type=int, default=10, help="problems that the real model's search sees")
+    parser.add_argument("--unseen", type=int, default=10, help="problems that it does not see")
+    parser.add_argument("--real-calls", type=int, default=300, help="cap of the real model's search")
     given = parser.parse_args()
     given.plot.parent.mkdir(parents=True, exist_ok=True)
     console, records = Console(width=max(118, Console().width)), dict[str, Any]()

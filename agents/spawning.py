@@ -8,7 +8,7 @@ nothing else.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,7 +18,7 @@ from ..core.errors import ToolError, UsageError
 from ..core.groups import Child, Conclusion, Until, join
 from ..core.protocols import Context
 from ..core.types import Budget, Task
-from ..tools.tool import Tool, tool
+from ..tools.tool import RESULT_LIMIT_CHARS, Tool, tool
 from ..verifiers.fence import fenced
 from .helpers import STOPPED, UNDER_WAY, Asked, Helpers
 from .redundancy import SameWork, first_alike
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 ANSWER_LIMIT_CHARS = 2_000
 """A longer answer is cut before the parent sees it."""
+
+LEAST_ANSWER_CHARS = 60
+
+FENCE_CHARS = 140
+"""What stands around an answer at most."""
 
 REASON_LIMIT_CHARS = 200
 
@@ -165,8 +170,11 @@ class _Starter:
         rest = [name for name, child in children.items() if child not in ended] if stop_rest else []
         for name in rest:
             await ctx.children.cancel(children[name].name)
-        told = [_told(name, children.get(name), ended, stopped=name in rest or name not in children) for name in wanted]
-        return "\n\n".join([*([STOPPED + ", ".join(rest)] if rest else []), *told])
+        ends = {name: children[name] if name in children and name not in rest else None for name in wanted}
+        text = _joined(ends, ended, rest, ANSWER_LIMIT_CHARS)
+        if len(text) > RESULT_LIMIT_CHARS:  # or the middle would be cut out, with some helpers' whole answers
+            text = _joined(ends, ended, rest, max(LEAST_ANSWER_CHARS, RESULT_LIMIT_CHARS // len(ends) - FENCE_CHARS))
+        return text
 
     def _start(self, ctx: Context, task: Asked, budget: Budget) -> Child:
         assert ctx.children is not None
@@ -179,18 +187,24 @@ class _Starter:
         return Child(task.name, given, judged=bool(agent.verifiers or agent.final), running=running)
 
 
-def _told(name: str, child: Child | None, ended: Sequence[Child], *, stopped: bool) -> str:
-    if stopped or child is None:
+def _joined(children: Mapping[str, Child | None], ended: Sequence[Child], rest: Sequence[str], limit: int) -> str:
+    """Return what a join says of helpers; None for one that was stopped. Of an answer at most `limit` characters."""
+    told = [_told(name, child, ended, limit) for name, child in children.items()]
+    return "\n\n".join([*([STOPPED + ", ".join(rest)] if rest else []), *told])
+
+
+def _told(name: str, child: Child | None, ended: Sequence[Child], limit: int) -> str:
+    if child is None:
         return f"{name} was stopped"
-    return f"{name} {_came_to(name, child.conclusion())}" if child in ended else f"{name} is still working"
+    return f"{name} {_came_to(name, child.conclusion(), limit)}" if child in ended else f"{name} is still working"
 
 
-def _came_to(name: str, conclusion: Conclusion) -> str:
+def _came_to(name: str, conclusion: Conclusion, limit: int) -> str:
     """Say what a search came to so that it cannot say anything in the name of another one: these begin with a new line."""
     if conclusion.failed or conclusion.answer is None:
         reason = " ".join(conclusion.reason.split())[:REASON_LIMIT_CHARS]
         return f"failed: {reason}" if conclusion.failed else f"found no answer: {reason}"
     answer = conclusion.answer
-    cut = answer if len(answer) <= ANSWER_LIMIT_CHARS else answer[:ANSWER_LIMIT_CHARS] + " … (cut)"
+    cut = answer if len(answer) <= limit else answer[:limit] + " … (cut)"
     told = cut if len(cut.splitlines()) <= 1 else f"\n{fenced(f'answer of {name}', cut)}"
     return f"answers{'' if conclusion.valid else ' (not accepted by its verifiers)'}: {told}"

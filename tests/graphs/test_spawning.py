@@ -12,8 +12,9 @@ import pytest
 import branchwise as bw
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Cancelled, Denied, Expanded, Failed, Joined, Judged, Spawned, Within
+from branchwise.core.simulated.critics import fences
 from branchwise.core.testing import ScriptedModel
-from branchwise.core.types import ModelRequest, Task
+from branchwise.core.types import Message, ModelRequest, Task
 from branchwise.graphs import LocalRunner, RunStore
 
 
@@ -251,3 +252,24 @@ async def test_an_agent_that_cannot_work_is_refused_where_it_is_started(runner: 
     assert "agent 'broken' has none; give it one" in seen(result)[0]
     with pytest.raises(UsageError, match="not part of a run"):
         bw.Context(Task(prompt="x")).group()
+
+
+@pytest.mark.parametrize("helpers", [2, 8, 32])
+async def test_long_answers_share_the_room(runner: LocalRunner, helpers: int) -> None:
+    """However many answer at length, each is heard to its first words, and no answer runs into the next one."""
+
+    def talkative(text: str, turns: int) -> str:
+        if text == "top":
+            return [
+                turn("spawn", tasks=[f"part {n}" for n in range(helpers)]),
+                turn("join"),
+                turn("answer", text="end"),
+            ][turns]
+        return turn("answer", text=f"about {text}:\n" + "so it is " * 200)
+
+    agent = bw.Agent(name="a", model=model(talkative), spawn=bw.Spawn(width=helpers), slots=32)
+    result = await runner.run(agent, Task(prompt="top"), bw.Budget(), seed=1)
+    joined = seen(result)[1]
+    shown = fences(ModelRequest((Message("user", joined),), bw.Sampling()))
+    assert [text.splitlines()[0] for text in shown.values()] == [f"about part {n}:" for n in range(helpers)]
+    assert "characters left out" not in joined

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .explorer_prover import META_PROMPTS, ExplorerProver
     from .logic_blocks import LogicBlocks
     from .plangen import PlanGEN
+    from .scattered import ScatteredStacked
 else:
     __getattr__, __dir__ = lazily(
         __name__,
@@ -25,6 +26,7 @@ else:
             "explorer_prover": "META_PROMPTS ExplorerProver",
             "logic_blocks": "LogicBlocks",
             "plangen": "PlanGEN",
+            "scattered": "ScatteredStacked",
         },
     )
 
@@ -41,6 +43,7 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "META_PROMPTS",
     "PlanGEN",
     "Ranker",
+    "ScatteredStacked",
     "Space",
     "UnitTestEvaluator",
     "UnitTestWriter",

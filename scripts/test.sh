@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Runs all tests, those that use no engine beside all others, which count containers, processes and files of the machine.
+# Runs all tests: those that count containers, processes and files of the machine one after the other, all others beside them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-pure=(tests/core tests/memory tests/search)
+others=(tests/agents tests/benchmarks tests/core tests/docs tests/examples tests/memory tests/search tests/tracing tests/verifiers)
 report=$(mktemp)
-.venv/bin/python -m pytest -p no:cacheprovider "${pure[@]}" >"$report" 2>&1 </dev/null &
+.venv/bin/python -m pytest -p no:cacheprovider --durations=10 "${others[@]}" >"$report" 2>&1 </dev/null &
 beside=$!
 trap 'kill "$beside" 2>/dev/null || true; rm -f "$report"' EXIT
 
 status=0
-.venv/bin/python -m pytest "${pure[@]/#/--ignore=}" || status=$?
+.venv/bin/python -m pytest --durations=25 "${others[@]/#/--ignore=}" || status=$?
 wait "$beside" || status=$?
 cat "$report"
 exit "$status"

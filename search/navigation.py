@@ -97,7 +97,8 @@ class BlockRules:
             ("refine", right <= self.wrong),
             ("debate", right <= self.wrong),
             ("terminate", ends),
-            ("decompose", complexity >= self.complex and not ends),
+            ("reason", ends),  # it says that it is there, and has not said the answer
+            ("decompose", complexity >= self.complex),
             ("debate", complexity >= self.complex),
         )
         for block, holds in rules:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from ..events import Expand
@@ -43,13 +43,30 @@ class Constraints:
         shown = work.framing.shown if work.framing is not None else ()
         before = self._met(view[shown[-1] if shown else work.node])
         if before is None:
-            met = [rng.random() < self.start for _ in range(self.count)]
-            tokens = self.tokens
-        else:
-            met = [rng.random() >= self.breaks if was else rng.random() < self.mends for was in before]
-            tokens = self.tokens * before.count(False) // self.count
-        text = "".join(str(int(one)) for one in met)
-        return Draw(text, text, tokens)
+            text = self.fresh(rng)
+            return Draw(text, text, self.tokens)
+        text = self.edited("".join(str(int(one)) for one in before), rng)
+        return Draw(text, text, self.tokens * before.count(False) // self.count)
+
+    def fresh(self, rng: Rng) -> str:
+        """Return an artifact drawn anew."""
+        return "".join(str(int(rng.random() < self.start)) for _ in range(self.count))
+
+    def edited(self, artifact: str, rng: Rng, aimed: Collection[int] | None = None) -> str:
+        """Return an artifact after an edit.
+
+        Args:
+            artifact: what is edited.
+            rng: decides what comes of it.
+            aimed: the constraints that the edit was told to be violated; others that are stay as they are. All unless given.
+        """
+        met = [
+            rng.random() >= self.breaks
+            if digit == "1"
+            else (aimed is None or place in aimed) and rng.random() < self.mends
+            for place, digit in enumerate(artifact)
+        ]
+        return "".join(str(int(one)) for one in met)
 
     def right(self, answer: str) -> bool:
         """Whether all constraints are met."""

@@ -119,6 +119,7 @@ def test_without_a_signal_nothing_is_learned() -> None:
         ((3, 3, 3, 3, 3, 1, 1), {"divided": True}, "debate"),
         ((3, 3, 3, 1, 1, 3, 3), {"answered": True}, "terminate"),
         ((3, 3, 3, 1, 1, 3, 3), {}, "reason"),
+        ((3, 3, 3, 3, 3, 3, 3), {"divided": True}, "reason"),
         ((3, 3, 3, 1, 1, 1, 1), {}, "reason"),
     ],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
 
 import branchwise as bw
 from branchwise.core.simulated.artifacts import Constraints as World
@@ -34,29 +33,15 @@ def digits(count: int) -> tuple[Constraint, ...]:
     return tuple(Constraint(f"digit {n} is 1", f"d{n}", check=is_one(n)) for n in range(count))
 
 
-def drafted(world: World, rng: random.Random) -> str:
-    """An artifact made from nothing."""
-    return "".join(str(int(rng.random() < world.start)) for _ in range(world.count))
-
-
-def mended(world: World, artifact: str, violated: Sequence[int], rng: random.Random) -> str:
-    """An edit: what is said to be violated is mended by chance, what is met may break, what nobody told of stays as it is."""
-    met = [
-        rng.random() >= world.breaks if digit == "1" else place in violated and rng.random() < world.mends
-        for place, digit in enumerate(artifact)
-    ]
-    return "".join(str(int(one)) for one in met)
-
-
 def artist(world: World) -> ScriptedModel:
     """A model that drafts and mends as the world has it; its seed is that of the request."""
 
     def reply(request: ModelRequest) -> str:
         prompt, rng = request.messages[-1].content, random.Random(request.sampling.seed)
         if "There is a version already" not in prompt:
-            return turn(drafted(world, rng))
+            return turn(world.fresh(rng))
         shown = fences(request)
         violated = [n for n in range(world.count) if f"violated: digit {n} is 1" in shown["check"]]
-        return turn(mended(world, shown["version"], violated, rng))
+        return turn(world.edited(shown["version"], rng, violated))
 
     return ScriptedModel(reply, native_tools=False)

@@ -21,7 +21,7 @@ from branchwise.graphs.teams.constraining import Row, changes, stale
 from branchwise.graphs.teams.constraint_loop import ConstraintLoop
 from branchwise.verifiers import Constraint
 
-from .artifacts import artist, digits, drafted, mended, turn
+from .artifacts import artist, digits, turn
 
 WORLD = World()
 PATIENT = ConstraintLoop(digits(WORLD.count), rounds=4, patience=None)
@@ -43,11 +43,11 @@ def loop(team: ConstraintLoop, world: World, seed: int, *, tpr: float = 1.0, fpr
         row = {"name": name, "node": 1, "value": value, "passed": value == 1, "met": met, "parent": parent}
         return row | {"artifact": artifact}
 
-    rows = [checked("draft", drafted(world, rng), None)]
+    rows = [checked("draft", world.fresh(rng), None)]
     while team.goes_on(rows):
         row = best(rows)
         violated = [n for n in range(world.count) if f"d{n}" not in row["met"]]
-        rows.append(checked(f"edit{len(rows)}", mended(world, row["artifact"], violated, rng), str(row["name"])))
+        rows.append(checked(f"edit{len(rows)}", world.edited(row["artifact"], rng, violated), str(row["name"])))
     return rows
 
 
@@ -61,7 +61,7 @@ def solved(problems: int = 400, **checker: float) -> float:
 def holistic(problems: int = 400) -> float:
     """The same for as many drafts made anew, each of which meets a constraint with .6."""
     anew = World(start=0.6)
-    drafts = [[drafted(anew, random.Random(f"{seed} {n}")) for n in range(5)] for seed in range(problems)]
+    drafts = [[anew.fresh(random.Random(f"{seed} {n}")) for n in range(5)] for seed in range(problems)]
     return fmean(any("0" not in draft for draft in some) for some in drafts)
 
 

@@ -106,7 +106,7 @@ function settle(quietMs, capMs) {
         const look = () => {
             const time = now();
             const moving = document.getAnimations ? document.getAnimations().some(finite) : false;
-            const busy = pending.requests > 0 || pending.timers > 0 || moving || document.readyState === "loading";
+            const busy = pending.requests > 0 || pending.timers > 0 || moving || document.readyState !== "complete";
             const quiet = time - changedAt;
             const rest = !busy && quiet >= quietMs;
             if (rest || time - begun >= capMs) {

@@ -29,7 +29,7 @@ class Branch:
     def __init__(self, supply: WebSandboxes, context: BrowserContext, world: World | None, receiver: Receiver) -> None:
         spec = supply.spec
         self.download = receiver
-        self.live = Live(context, self._receive)
+        self.live = Live(context, self._receive, answer_seconds=spec.action_seconds)
         self.files: Callable[[str], Awaitable[bytes]] = _no_files
         self.warden = Warden(supply.roots, spec.effective_policy.methods, self.live.blocked.append)
         self.hands = Hands(

@@ -159,9 +159,13 @@ class WebEnvironment:
             raise ActionHeld(
                 f"{action.do} was not done: it sends {sent}, which cannot be taken back; it needs approval"
             )
-        # Looking gives out references, so it comes first: they belong to the state.
-        seen = None if trouble is not None else await self._eyes.look(branch)
-        now = await sealed(live)
+        try:
+            # Looking gives out references, so it comes first: they belong to the state.
+            seen = None if trouble is not None else await self._eyes.look(branch)
+            now = await sealed(live)
+        except PageStuck as error:
+            await self._drop()
+            raise ActionFailed(f"{trouble or error}; the page has hung up on it, and is as it was before") from error
         if trouble is None or now.fingerprint != past.seal.fingerprint:
             step = PastStep(
                 action.model_dump(mode="json", exclude_defaults=True) | {"do": action.do},

@@ -13,8 +13,7 @@ from ..core.errors import ActionFailed, SandboxLost, ToolError
 from .chromium import is_lost
 from .script import CALL
 
-CALL_SECONDS = 5.0
-"""How long a page may take to answer a question about itself."""
+_CLOSE_SECONDS = 5.0
 _TABS_MOST = 12
 _KEPT_NOTES = 20
 
@@ -29,9 +28,16 @@ class Live:
     Args:
         context: the browser's context; closed with this.
         on_download: what takes a file that a page sends.
+        answer_seconds: how long a page may take to answer a question about itself.
     """
 
-    def __init__(self, context: BrowserContext, on_download: Callable[[Download], Coroutine[Any, Any, str]]) -> None:
+    def __init__(
+        self,
+        context: BrowserContext,
+        on_download: Callable[[Download], Coroutine[Any, Any, str]],
+        *,
+        answer_seconds: float = 5.0,
+    ) -> None:
         self.context = context
         self.pages: list[Page] = []
         self.active = 0
@@ -52,9 +58,13 @@ class Live:
         self._stir = asyncio.Event()
         """Set when a navigation ends, a dialog opens, or something beside is done."""
         self._tasks: set[asyncio.Task[Any]] = set()
+        """What is done beside and has to be waited for."""
+        self._left: set[asyncio.Task[Any]] = set()
+        """Calls that nobody waits for any more."""
         self._expected = 0
         """Tabs that pages are opening and that are not there yet."""
         self._on_download = on_download
+        self._answer_seconds = answer_seconds
         context.on("page", self._adopt)
 
     # --- what happens ---
@@ -141,13 +151,19 @@ class Live:
         notes, self._notes = tuple(self._notes), []
         return notes
 
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Do something beside; it ends with this at the latest, and its failing is nobody's business."""
+    def spawn(self, work: Coroutine[Any, Any, Any], *, awaited: bool = True) -> None:
+        """Do something beside; it ends with this at the latest, and its failing is nobody's business.
+
+        Args:
+            work: what is done.
+            awaited: whether the page counts as busy until it is done.
+        """
         task = asyncio.ensure_future(_quietly(work))
-        self._tasks.add(task)
+        held = self._tasks if awaited else self._left
+        held.add(task)
 
         def over(_: asyncio.Future[Any]) -> None:
-            self._tasks.discard(task)
+            held.discard(task)
             work.close()  # it was never begun where the task was cancelled at once
             self._stir.set()
 
@@ -262,22 +278,23 @@ class Live:
 
     # --- calls ---
 
-    async def call(self, frame: Frame, name: str, *args: Any, timeout_seconds: float = CALL_SECONDS) -> Any:
+    async def call(self, frame: Frame, name: str, *args: Any, timeout_seconds: float | None = None) -> Any:
         """Call a function of the page script in a frame.
 
         Raises:
             PageStuck: the page does not answer in time, or has gone elsewhere meanwhile.
             SandboxLost: the browser is gone.
         """
+        limit = timeout_seconds or self._answer_seconds
         try:
-            return await self.unless_dialog(frame.evaluate(CALL, [name, list(args)]), timeout_seconds)
+            return await self.unless_dialog(frame.evaluate(CALL, [name, list(args)]), limit)
         except TimeoutError:
-            raise PageStuck(f"the page does not answer within {timeout_seconds:g} s: its scripts are busy") from None
+            raise PageStuck(f"the page does not answer within {limit:g} s: its scripts are busy") from None
         except Error as error:
             self.check(error, frame.page)
             raise PageStuck(f"the page has changed meanwhile: {_first_line(error.message)}") from error
 
-    async def run(self, script: str, argument: Any = None, *, timeout_seconds: float = CALL_SECONDS) -> Any:
+    async def run(self, script: str, argument: Any = None) -> Any:
         """Run JavaScript in the tab in front.
 
         Raises:
@@ -285,9 +302,9 @@ class Live:
             SandboxLost: the browser is gone.
         """
         try:
-            return await self.unless_dialog(self.page.evaluate(script, argument), timeout_seconds)
+            return await self.unless_dialog(self.page.evaluate(script, argument), self._answer_seconds)
         except TimeoutError:
-            raise PageStuck(f"the script did not end within {timeout_seconds:g} s") from None
+            raise PageStuck(f"the script did not end within {self._answer_seconds:g} s") from None
         except Error as error:
             self.check(error)
             raise PageStuck(f"the script failed: {_first_line(error.message)}") from error
@@ -300,7 +317,7 @@ class Live:
             SandboxLost: the browser is gone.
         """
         try:
-            return await self.page.screenshot(type="jpeg", quality=quality, timeout=CALL_SECONDS * 1000)
+            return await self.page.screenshot(type="jpeg", quality=quality, timeout=self._answer_seconds * 1000)
         except Error as error:
             self.check(error)
             raise PageStuck(f"no picture can be taken: {_first_line(error.message)}") from error
@@ -327,7 +344,7 @@ class Live:
         finally:
             opened.cancel()
             if not task.done():
-                self.spawn(_result(task))
+                self.spawn(_result(task), awaited=False)
         if not done:
             task.cancel()
             raise TimeoutError(f"no answer within {timeout_seconds:g} s")
@@ -349,10 +366,10 @@ class Live:
 
     async def close(self) -> None:
         """Close the context. Idempotent."""
-        for task in list(self._tasks):
+        for task in [*self._tasks, *self._left]:
             task.cancel()
         with contextlib.suppress(Error, TimeoutError):  # it may be gone already
-            async with asyncio.timeout(CALL_SECONDS):
+            async with asyncio.timeout(_CLOSE_SECONDS):
                 await self.context.close()
 
 

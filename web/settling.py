@@ -9,7 +9,7 @@ from typing import Any
 
 from .live import Live, PageStuck
 
-_CHILDREN_SECONDS = 2.0
+_CHILDREN_SECONDS = 0.5
 _TAB_SECONDS = 2.0
 """So long a tab that was opened may take to be there; some are never, for example where the page closed it at once."""
 

@@ -107,6 +107,11 @@ class WebSandboxes:
         kept = await asyncio.to_thread(Store, store)
         return cls(spec, kept, chromium, gateway=gateway, proxy=proxy, start=start)
 
+    @property
+    def open_contexts(self) -> int:
+        """How many contexts there are now, those included that wait for their branch to go on."""
+        return len(self._open)
+
     # --- core.protocols.Sandboxes ---
 
     @property

@@ -35,7 +35,7 @@ async function locate(number, options) {
     }
     if (!cover) return { ...told, problem: "hidden" };
     const inner = topmost(cover);
-    return { ...told, problem: "covered", by: { ref: refOf(inner), role: kindOf(inner, roleOf(inner)) || inner.localName, name: nameOf(inner, "button") || textOf(inner, 60) } };
+    return { ...told, problem: "covered", by: { ref: refOf(inner), role: kindOf(inner, roleOf(inner)) || roleOf(inner) || inner.localName, name: nameOf(inner, "button") || textOf(inner, 60) } };
 }
 
 async function steady(element) {
@@ -96,7 +96,7 @@ function topmost(element) {
     for (let node = element; node && node.nodeType === 1; node = parentOf(node)) {
         const role = roleOf(node);
         if (role === "dialog" || role === "alertdialog") return node;
-        if (kindOf(node, role)) { found = node; break; }
+        if (found === element && kindOf(node, role)) found = node;
     }
     return found;
 }

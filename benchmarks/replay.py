@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from branchwise.cli.chart import chart
 from game24 import (
     DATA,
     LEVELS,
@@ -35,6 +34,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 import branchwise as bw
+from branchwise.cli.chart import chart
 from branchwise.core.protocols import Strategy
 from branchwise.core.simulated.judges import AnswerJudge, NoisyJudge, Rng
 from branchwise.core.simulated.time import TimedSearch

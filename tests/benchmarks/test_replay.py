@@ -11,9 +11,9 @@ from xml.etree import ElementTree as ET
 import game24
 import pytest
 import replay
-from branchwise.cli.chart import chart
 
 import branchwise as bw
+from branchwise.cli.chart import chart
 
 ROW: dict[str, Any] = {
     "idx": 7,

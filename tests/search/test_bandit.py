@@ -35,9 +35,9 @@ def without_prior(rounds: int, seeds: int) -> float:
 
 
 def test_finds_the_best_arm() -> None:
-    """Prototype: 172 of 300 and 2,416 of 3,000; measured over 1,000 seeds 170.2, whose standard error over 200 is 1.8."""
-    assert without_prior(300, 200) > 172 - 4 * 1.8
-    assert without_prior(3000, 3) >= 2300
+    """Prototype: 172 of 300 and 2,416 of 3,000; measured over 1,000 seeds 170.2, whose standard error over 100 is 2.6."""
+    assert without_prior(300, 100) > 172 - 4 * 2.6
+    assert without_prior(3000, 2) >= 2300
 
 
 def test_a_right_opinion_saves_the_trials() -> None:
@@ -47,7 +47,7 @@ def test_a_right_opinion_saves_the_trials() -> None:
 
 def test_a_wrong_opinion_is_overcome() -> None:
     """Within 60 rounds the best arm is taken more often than the one that was thought best, however it began."""
-    runs = [pulled(UCB(), 60, seed, WRONG) for seed in range(100)]
+    runs = [pulled(UCB(), 60, seed, WRONG) for seed in range(60)]
     assert fmean(run[:5].count("low") / 5 for run in runs) >= 0.8
     assert fmean(run.count("best") > run.count("low") for run in runs) >= 0.75
     assert fmean(run[30:].count("low") for run in runs) < fmean(run[30:].count("best") for run in runs) / 1.5

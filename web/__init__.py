@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         parse_action,
     )
     from .browser import Browser
-    from .environment import Outcome, WebEnvironment
+    from .environment import Outcome, WebEnvironment, pages
     from .observation import Observation
     from .policy import Policy
     from .site import Site, World
@@ -43,7 +43,7 @@ else:
                 action_schema parse_action
             """,
             "browser": "Browser",
-            "environment": "Outcome WebEnvironment",
+            "environment": "Outcome WebEnvironment pages",
             "observation": "Observation",
             "policy": "Policy",
             "site": "Site World",
@@ -80,5 +80,6 @@ __all__ = [
     "WebSandboxes",
     "World",
     "action_schema",
+    "pages",
     "parse_action",
 ]

@@ -58,7 +58,7 @@ class Branch:
                 "reduced_motion": "reduce",
                 "extra_http_headers": dict(world.headers) if world is not None else None,
                 "user_agent": spec.user_agent,
-                "storage_state": storage,
+                "storage_state": storage or spec.storage,
             }
             given = {name: value for name, value in options.items() if value is not None}
             context = await supply.chromium.context(**given)

@@ -36,6 +36,10 @@ class Browser(BaseModel):
 
     url: str | None = Field(default=None, description="the start page: http(s)://… or file://…")
     site: Site | None = Field(default=None, description="instead of `url`: a site that every branch gets afresh")
+    storage: Path | None = Field(
+        default=None,
+        description="a file with cookies and local storage to begin with, as Playwright's storage_state writes it",
+    )
     allow: Allow | None = Field(
         default=None, description="hosts that pages may reach; the start page's own unless given"
     )

@@ -6,10 +6,10 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from ..core.errors import ActionFailed, ActionHeld, SandboxLost, UsageError
-from ..core.protocols import Capability, Process
+from ..core.protocols import Capability, Context, Process
 from ..core.types import StateCost
 from ..sandboxes.history import PAGES
 from ..sandboxes.manifest import Entry
@@ -388,6 +388,18 @@ class WebEnvironment:
     async def cell(self, *_: Any, **__: Any) -> NoReturn:
         """Refuse: no programs run in a browser."""
         _no_programs()
+
+
+def pages(ctx: Context) -> WebEnvironment:
+    """Return the pages that a tool call works on.
+
+    Raises:
+        UsageError: the agent's sandbox is no browser.
+    """
+    environment = ctx.sandbox
+    if not hasattr(environment, "observe"):
+        raise UsageError("this agent's sandbox is no browser; give it one: Agent(sandbox=bw.web.Browser('https://…'))")
+    return cast("WebEnvironment", environment)  # what pays for its time stands before it
 
 
 def _no_programs() -> NoReturn:

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 from playwright.async_api import Error, StorageState
 
-from ..core.errors import SandboxError, SandboxLost, StateDiverged, ToolError
+from ..core.errors import SandboxError, SandboxLost, StateDiverged, ToolError, UsageError
 from ..sandboxes.history import PAGES
 from ..sandboxes.secret import Secrets
 from ..sandboxes.store import Store
@@ -91,6 +91,10 @@ class WebSandboxes:
     async def begin(cls, spec: Browser, run_id: str, store: Path) -> Self:
         """Start the browser, or share the one that runs, and the proxy; see `Browser.start`."""
         del run_id
+        if spec.storage is not None and not spec.storage.is_file():
+            raise UsageError(
+                f"storage={str(spec.storage)!r}: there is no such file; write it by Playwright's storage_state"
+            )
         start = spec.url
         if start is None:
             assert spec.site is not None

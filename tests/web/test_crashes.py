@@ -111,11 +111,10 @@ async def test_a_search_over_pages_goes_on_after_a_kill(site: SmallSite, tmp_pat
     @bw.tool(effects="sandbox")
     async def click(ctx: bw.Context, name: str) -> str:
         """Click the button of a name."""
-        env = ctx.sandbox
         if len(killed) == 2:
             browsers()[0].kill()
         killed.append(1)
-        return (await do(env, f'"{name}"')).told  # type: ignore[arg-type]
+        return (await do(bw.web.pages(ctx), f'"{name}"')).told
 
     replies = iter(["Later", "Add", "Tell", "Add", "Add", "Add", "Add", "Add", "Add", "Add"])
 

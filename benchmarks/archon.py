@@ -4,7 +4,7 @@ Three parts. `surface`: 65,536 combinations of choices that help and hinder each
 strengths, a whole search under a cap of calls, then everything measured on problems that no search saw. `real`: the same with a real small
 model on grade-school maths; its replies are kept, so what was stopped goes on.
 
-    python benchmarks/archon.py [--json] [--parts surface panel real] [--seeds 20] [--problems 120] [--calls 5000] [--plot FILE]
+    python benchmarks/archon.py [--json] [--parts surface panel real] [--seeds 20] [--problems 100] [--calls 3000] [--plot FILE]
         [--data FILE] [--state FOLDER]
 """
 
@@ -311,8 +311,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--parts", nargs="*", default=["surface", "panel"], choices=["surface", "panel", "real"])
     parser.add_argument("--seeds", type=int, default=20, help="surfaces; a fifth of them panels")
-    parser.add_argument("--problems", type=int, default=120, help="unseen problems of a panel")
-    parser.add_argument("--calls", type=int, default=5000, help="cap of a search on a panel")
+    parser.add_argument("--problems", type=int, default=100, help="unseen problems of a panel")
+    parser.add_argument("--calls", type=int, default=3000, help="cap of a search on a panel")
     parser.add_argument("--plot", type=Path, default=Path("build/archon.svg"), help="name of the charts")
     parser.add_argument("--data", type=Path, default=DATA / "gsm8k_dev100.jsonl", help="problems for the real model")
     parser.add_argument("--state", type=Path, default=home() / "benchmarks" / "archon", help="where replies are kept")

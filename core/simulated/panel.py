@@ -46,12 +46,12 @@ class Panel:
     spread: float = 1.5
     taste: float = 1.0
     popular: float = 0.4
-    fusing: float = 0.3
+    fusing: float = 0.8
     pull: float = 4.0
     advised: float = 0.6
-    noise: float = 0.5
-    tpr: float = 0.8
-    fpr: float = 0.3
+    noise: float = 0.6
+    tpr: float = 0.7
+    fpr: float = 0.4
     seed: int = 0
 
     # --- what is known ---

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ...core.types import Result, StopReason
-from .archon_layers import ArchonState, Row, made
 from .archon_rules import calls_of, check_layers, layers_of
+from .archon_work import ArchonState, Row, made
 from .components import Component, Layer, described
 
 if TYPE_CHECKING:

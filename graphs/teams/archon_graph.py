@@ -14,7 +14,8 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
 from ..stage import Stage
-from .archon_layers import ArchonState, Work
+from .archon_layers import do_layer
+from .archon_work import ArchonState
 from .components import Fuser, Generator, Layer
 
 ArchonGraph = StateGraph[ArchonState, Stage, ArchonState, ArchonState]
@@ -43,7 +44,7 @@ class _Node(Protocol):
 
 def _node(layers: Sequence[Layer], number: int) -> _Node:
     async def node(state: ArchonState, runtime: Runtime[Stage]) -> ArchonState:
-        return await Work(number, layers, runtime.context, state).done()
+        return await do_layer(number, layers, runtime.context, state)
 
     return node
 

@@ -36,8 +36,9 @@ from branchwise.graphs.teams import (
     UnitTestEvaluator,
     UnitTestWriter,
 )
-from branchwise.graphs.teams.archon_layers import grouped, read_critiques
 from branchwise.graphs.teams.archon_rules import calls_of, candidates_after, layers_of, leaves_one
+from branchwise.graphs.teams.archon_saying import read_critiques
+from branchwise.graphs.teams.archon_work import grouped
 
 
 @pytest.fixture

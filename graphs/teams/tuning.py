@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import TypeAdapter
@@ -316,7 +316,7 @@ class _Run(Generic[C]):
         first = [repr(one) for chosen in self.of.first if not isinstance(one := self._build(chosen), str)]
         plain = next((key for key in ranked if key in first), None)
         chosen = list(ranked[: self.of.finalists])
-        # The plainest that did best has to be beaten where nobody was chosen for luck.
+        # The plainest that did best has to be beaten where nobody was chosen for luck, by more than its standard error (Breiman et al. 1984).
         chosen += [plain] if plain is not None and plain not in chosen else []
         scores: dict[str, list[float]] = {key: [] for key in chosen}
         for item in range(self.of.items, self.of.items + self.of.fresh):
@@ -327,11 +327,11 @@ class _Run(Generic[C]):
                 break
             for key, measured in zip(chosen, found, strict=True):
                 scores[key].append(measured.score)
-        finalists = [self._finalist(key, scores[key]) for key in chosen]
-        return sorted(
-            finalists,
-            key=lambda one: (-(one.fresh if one.fresh is not None else one.score), -one.score, one.usage.tokens),
-        )
+        finalists = {key: self._finalist(key, scores[key]) for key in chosen}
+        order = sorted(chosen, key=lambda key: _merit(finalists[key]))
+        if plain is not None and not _beats(scores[order[0]], scores[plain]):
+            order = [plain, *(key for key in order if key != plain)]
+        return [finalists[key] for key in order]
 
     def _finalist(self, key: str, fresh: Sequence[float]) -> Finalist[C]:
         digest = hashlib.sha256(key.encode()).hexdigest()[:16]
@@ -348,3 +348,16 @@ def _mean(total: float, count: int) -> Any:
     """Return a mean of what a ledger counts, whole numbers staying whole."""
     mean = total / max(1, count)
     return round(mean) if isinstance(total, int) else mean
+
+
+def _merit(one: Finalist[Any]) -> tuple[float, float, int]:
+    """The order of finalists, the best first: by fresh items, then by those of the search, then the cheaper."""
+    return -(one.score if one.fresh is None else one.fresh), -one.score, one.usage.tokens
+
+
+def _beats(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether scores on the same items are higher by more than a standard error; without items nobody knows, and it counts as so."""
+    gains = [a - b for a, b in zip(one, other, strict=True)]
+    if len(gains) < 2:
+        return not gains or gains[0] > 0
+    return fmean(gains) > stdev(gains) / len(gains) ** 0.5

@@ -225,3 +225,16 @@ async def test_the_plainest_that_did_best_is_compared_at_the_end() -> None:
     assert [one.configuration for one in tuned.finalists][-1] == (1, 0)
     assert [row.configuration for row in rows[:2]] == ["(0, 0)", "(1, 0)"]
     assert [row.best for row in rows] == sorted(row.best or 0 for row in rows)
+
+
+@pytest.mark.parametrize(("gain", "best"), [(0.0, (0,)), (0.6, (3,))])
+async def test_what_is_no_better_than_luck_does_not_replace_the_plainest(gain: float, best: Chosen) -> None:
+    """On fresh items the winner is ahead by more than a standard error, or the plainest stays."""
+
+    def score(configuration: Chosen, item: int) -> float:
+        luck = random.Random(f"{configuration} {item}").random()
+        return min(1.0, 0.4 * luck + (gain if configuration == (3,) else 0.0))
+
+    measure = Measuring(score)
+    tuned = await Tuner(choices(1, 4), chosen, measure, items=12, fresh=12, trials=20, first=[{"x0": 0}], seed=4).run()
+    assert tuned.best == best

@@ -292,7 +292,7 @@ class DeepPrune(Sampled):
 def alike_outcomes(view: TreeView, *, judge: str = "alike", same: Same = "text") -> Iterator[tuple[float, bool]]:
     """Yield, from a run of `DeepPrune(alive=1)`, what the judge said of each pair and whether both came to the same answer.
 
-    A few hundred of them make its values probabilities: `verifiers.Calibrated(verifiers.Alike(), Calibration.fit(outcomes))`.
+    A few hundred of them make its values probabilities: `verifiers.Alike(calibration=Calibration.fit(outcomes))`.
 
     Args:
         view: the tree of a run.

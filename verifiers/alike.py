@@ -10,6 +10,7 @@ from ..core.errors import VerifierError
 from ..core.protocols import Candidate, Model
 from ..core.schemas import form_of_object
 from ..core.types import Message, Semantics, Verdict
+from ..search.calibration import Calibration
 from .asking import Asker, chances
 from .fence import TAINTED, fenced
 from .showing import Show, shown
@@ -30,19 +31,21 @@ class Alike:
     """Say how probable it is that two trajectories come to the same answer: the judge of `search.DeepPrune` and of `Spawn(alike=...)`.
 
     Tu et al. (2025), DeepPrune, train a small model for it. One that was not trained ranks pairs little better than chance (an AUROC
-    of .66 in the paper), so calibrate it: `verifiers.Calibrated(Alike(), search.Calibration.fit(outcomes), semantics="likelihood")` with
-    `search.alike_outcomes` of some runs. Only asked where a strategy names it, about the two nodes that it names.
+    of .66 in the paper), so calibrate it: `Alike(calibration=search.Calibration.fit(outcomes))` with `search.alike_outcomes` of some
+    runs without. Only asked where a strategy names it, about the two nodes that it names.
 
     Args:
         question: what is asked; `WISHES` asks about tasks rather than attempts.
         show: what it sees of each.
         model: `provider:model` or a `Model` for itself; None asks the agent's.
+        calibration: what its values turned out to be worth; None leaves them as they are.
         name: by which it is asked.
     """
 
     question: str = ANSWERS
     show: Show = "steps"
     model: str | Model | None = None
+    calibration: Calibration | None = None
     name: str = "alike"
     semantics: Semantics = "likelihood"
     scope: Literal["probe"] = "probe"
@@ -72,5 +75,6 @@ class Alike:
         reply = await asker.ask(candidate, messages, form_of_object(verdict={"enum": ["yes", "no"]}))
         share = chances(reply.response, "verdict", ("yes", "no"))
         value = min(1.0, share.get("yes", float(reply.data["verdict"] == "yes")))
+        value = value if self.calibration is None else self.calibration(value)
         ranking = {node.id: value for node in pair}
         return Verdict(value, self.semantics, self.name, usage=reply.usage, ranking=ranking)

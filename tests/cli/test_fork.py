@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from branchwise.cli.app import app
+from branchwise.graphs import RunRecord, RunStore
 
 AGENT = '''
     import json
@@ -30,20 +32,24 @@ AGENT = '''
 '''
 
 
-def test_an_action_is_put_right(tmp_path: Path) -> None:
+def test_an_action_is_put_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The node is forked with another action and other instructions; the view says where the new run comes from."""
     (tmp_path / "agent.py").write_text(textwrap.dedent(AGENT))
-    env = {**os.environ, "BRANCHWISE_HOME": str(tmp_path / "home")}
+    monkeypatch.setenv("BRANCHWISE_HOME", str(tmp_path / "home"))
 
     def command(*args: str) -> str:
-        line = [sys.executable, "-m", "branchwise.cli", *args]
-        done = subprocess.run(line, check=True, env=env, cwd=tmp_path, text=True, capture_output=True, timeout=60)
-        return done.stdout
+        done = CliRunner().invoke(app, args)
+        assert done.exit_code == 0, done.output
+        return done.output
 
-    first = json.loads(command("run", "agent.py:agent", "write", "--seed", "1", "--json").splitlines()[-1])["result"]
-    assert first["answer"] == "noted helo"
-    edit = ["--action", 'note={"text": "hello"}', "--instructions", "Answer LOUD."]
-    place = f"{first['run_id'][:-1]}/{first['node'] - 2}"
-    second = json.loads(command("fork", place, *edit, "--json").splitlines()[-1])["result"]
-    assert (second["answer"], second["usage"]["calls"]) == ("NOTED HELLO", 1)
-    assert f"forked from {first['run_id']}/{first['node'] - 2}" in command("view", second["run_id"])
+    def newest() -> RunRecord:
+        return max((run.load() for run in RunStore().runs()), key=lambda record: record.created)
+
+    command("run", f"{tmp_path / 'agent.py'}:agent", "write", "--seed", "1")
+    first = newest()
+    assert first.summary["answer"] == "noted helo"
+    place = f"{first.run_id[:-1]}/{first.summary['node'] - 2}"
+    command("fork", place, "--action", 'note={"text": "hello"}', "--instructions", "Answer LOUD.")
+    second = newest()
+    assert (second.summary["answer"], second.summary["usage"]["calls"]) == ("NOTED HELLO", 1)
+    assert f"forked from {first.run_id}/{first.summary['node'] - 2}" in command("view", second.run_id)

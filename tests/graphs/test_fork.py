@@ -35,7 +35,7 @@ def model(script: Callable[[list[str]], str]) -> ScriptedModel:
 
 
 def counting(seen: list[str]) -> str:
-    """Write "1", "2" and "3" into the file, then say what is in it."""
+    """Add "1", "2" and "3", then say what the last addition came to."""
     turns = (len(seen) - 2) // 2
     return turn("add", text=str(turns + 1)) if turns < 3 else turn("answer", text=seen[-1])
 
@@ -68,10 +68,22 @@ def counter(**changes: Any) -> bw.Agent:
     return bw.Agent(**{**settings, "context": "none", **changes})
 
 
-async def counted(runner: LocalRunner, agent: bw.Agent, files: Path) -> bw.Result:
+@bw.tool(effects="pure", name="add")
+def say(text: str) -> str:
+    """Say a text."""
+    return text
+
+
+def speaker(**changes: Any) -> bw.Agent:
+    """An agent that counts by saying so, without files."""
+    return counter(**{"tools": [say], "sandbox": None, **changes})
+
+
+async def counted(runner: LocalRunner, agent: bw.Agent, files: Path | None = None) -> bw.Result:
     """A run that has counted to three: its nodes are the root, three additions and the answer."""
-    result = await runner.run(agent, Task(prompt="count", files=str(files)), bw.Budget(calls=20), seed=1)
-    assert (result.answer, result.usage.calls) == ("0123", 4)
+    task = Task(prompt="count", files=None if files is None else str(files))
+    result = await runner.run(agent, task, bw.Budget(calls=20), seed=1)
+    assert (result.answer, result.usage.calls) == ("3" if files is None else "0123", 4)
     return result
 
 
@@ -113,27 +125,27 @@ async def test_a_fork_goes_on_from_the_node(runner: LocalRunner, files: Path) ->
         ({"model": model(lambda _: turn("answer", text="another model"))}, "another model"),
     ],
 )
-async def test_what_is_changed(runner: LocalRunner, files: Path, changes: dict[str, Any], answer: str) -> None:
+async def test_what_is_changed(runner: LocalRunner, changes: dict[str, Any], answer: str) -> None:
     """Instructions, task and model are the new run's, also when it is resumed with the agent as it is defined."""
 
     def telling(seen: list[str]) -> str:
         found = [words for words in ("Count loudly.", "count on") if any(words in text for text in seen[:2])]
         return turn("answer", text=found[0]) if found else counting(seen)
 
-    agent = counter(model=model(telling))
-    first = await counted(runner, agent, files)
+    agent = speaker(model=model(telling))
+    first = await counted(runner, agent)
     fork = Fork(first.run_id, at_depth(first, 1), **changes)
     stopped = await runner.fork(agent, fork, bw.Budget(seconds=1e-9), seed=2)
     assert (stopped.stop_reason, stopped.usage.calls) == ("budget", 0)
-    again = counter(model=changes.get("model", agent.model))
+    again = speaker(model=changes.get("model", agent.model))
     last = await runner.resume(again, stopped.run_id, budget=bw.Budget())
     assert (last.answer, last.usage.calls) == (answer, 1)
 
 
-async def test_a_fork_with_another_model_object_needs_it_again(runner: LocalRunner, files: Path) -> None:
+async def test_a_fork_with_another_model_object_needs_it_again(runner: LocalRunner) -> None:
     """An object cannot be kept; resuming with an agent that has another one is refused."""
-    agent = counter()
-    first = await counted(runner, agent, files)
+    agent = speaker()
+    first = await counted(runner, agent)
     other = ScriptedModel([turn("answer", text="x")], name="scripted:other", native_tools=False)
     forked = await runner.fork(agent, Fork(first.run_id, 0, model=other), None)
     with pytest.raises(JournalVersionMismatch, match="a model object called 'scripted:other'"):
@@ -179,7 +191,7 @@ async def test_a_fork_of_a_trajectory_that_was_shown_others(runner: LocalRunner)
     assert seen in [request.messages[:-1] for request in shown.requests[:count]]
 
 
-async def test_stages_after_a_fork(runner: LocalRunner, files: Path) -> None:
+async def test_stages_after_a_fork(runner: LocalRunner) -> None:
     """A node of a search within a run can be forked, too; the last verifiers see the whole trajectory."""
     lengths: list[int] = []
 
@@ -187,30 +199,30 @@ async def test_stages_after_a_fork(runner: LocalRunner, files: Path) -> None:
     def whole(candidate: bw.Candidate) -> bool:
         """Accept what was counted in four steps."""
         lengths.append(len(candidate.path))
-        return candidate.answer == "0123"
+        return candidate.answer == "3"
 
-    agent = counter(final=[whole])
-    first = await runner.run(agent, Task(prompt="count", files=str(files)), bw.Budget(), seed=1)
+    agent = speaker(final=[whole])
+    first = await runner.run(agent, Task(prompt="count"), bw.Budget(), seed=1)
     assert first.accepted
     fork = Fork(first.run_id, f"try1/{at_depth(first, 2)}")
     second = await runner.fork(agent, fork, None, seed=3)
-    assert (second.answer, second.accepted, second.usage.calls, lengths) == ("0123", True, 2, [5, 5])
+    assert (second.answer, second.accepted, second.usage.calls, lengths) == ("3", True, 2, [5, 5])
 
 
-async def test_a_fork_streams(runner: LocalRunner, files: Path) -> None:
+async def test_a_fork_streams(runner: LocalRunner) -> None:
     """Its events are its own, the result comes last."""
-    agent = counter()
-    first = await counted(runner, agent, files)
+    agent = speaker()
+    first = await counted(runner, agent)
     items = [item async for item in runner.stream_fork(agent, Fork(first.run_id, at_depth(first, 3)), None)]
     assert isinstance(items[-2], Stopped)
     assert isinstance(items[-1], bw.Result)
     assert items[-1].usage.calls == 1
 
 
-async def test_what_cannot_be_forked(runner: LocalRunner, files: Path) -> None:
+async def test_what_cannot_be_forked(runner: LocalRunner) -> None:
     """Each with what to do instead; no run is begun."""
-    agent = counter()
-    first = await counted(runner, agent, files)
+    agent = speaker()
+    first = await counted(runner, agent)
     runs = len(runner.store.runs())
     for fork, words in [
         (Fork(first.run_id, 99), "has no node 99"),

@@ -304,13 +304,16 @@ async def test_the_callers_span_is_around_the_run_and_current_again_after_it(tel
 
 
 async def test_what_final_verifiers_say_lies_in_the_run(telescope: Telescope) -> None:
-    """Verifiers that have the last word judge after the search; their span lies in the run's."""
+    """Verifiers that have the last word judge after the search; their span and their verdict lie in the run's."""
     model = scripted(lambda *_: turn("answer", text="42"))
     await run(telescope, adder(model, verifiers=[], final=[right], search=bw.search.BestOfN(n=1)))
     (workflow,), (evaluate,) = telescope.named("invoke_workflow"), telescope.named("evaluate")
     assert telescope.parent(evaluate) is workflow
     assert told(evaluate)["gen_ai.evaluation.score.label"] == "pass"
     assert telescope.parent(telescope.named("invoke_agent")[0]) is workflow
+    [event] = telescope.events
+    assert (event.event_name, event.span_id) == ("gen_ai.evaluation.result", workflow.context.span_id)
+    assert told(event)["gen_ai.evaluation.name"] == "right"
 
 
 async def test_what_waits_for_a_person_has_not_failed(telescope: Telescope) -> None:

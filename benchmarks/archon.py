@@ -253,7 +253,7 @@ async def on_maths(path: Path, state: Path, progress: Progress, *, searched: int
 
 def surface_table(found: Sequence[OnSurface]) -> Table:
     """The surfaces for people."""
-    chance, learnt = (median(getattr(one, name) for one in found) for name in ("by_chance", "learnt"))
+    chance, learnt = median(one.by_chance for one in found), median(one.learnt for one in found)
     view = Table(
         title=f"configurations measured until one is within 1 % of the best of 65,536; {len(found)} surfaces",
         caption=f"Median: {learnt:g} learnt, {chance:g} by chance: {learnt / chance:.1%} (goal: at most 25 %).",

@@ -1,6 +1,7 @@
 """Web tasks: goals with what tells that they were reached, families of them, and files of them."""
 
 from .checks import AllOf, AnswerIncludes, AnswerIs, AnswerLike, AnyOf, Behind, Script, Stored, UrlIs
+from .miniwob import MiniWoB
 from .oracle import Hand, Oracle
 from .task import DONE, Check, Ending, Mark, TaskFamily, WebTask
 from .webarena import read_webarena
@@ -17,6 +18,7 @@ __all__ = [
     "Ending",
     "Hand",
     "Mark",
+    "MiniWoB",
     "Oracle",
     "Script",
     "Stored",

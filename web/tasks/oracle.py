@@ -11,15 +11,18 @@ from ..actions import Acting, Check, Click, Dialog, Drag, Fill, Goto, Hover, Pre
 from ..environment import WebEnvironment
 from ..observation import Observation
 
-_THING = re.compile(r'\[((?:f\d+)?e\d+)\] (\w+)(?: "((?:[^"\\]|\\.)*)")?')
+_THING = re.compile(r'\[((?:f\d+)?e\d+)\] ?(\w*)(?: ?"((?:[^"\\]|\\.)*)")?')
 _SCROLLS = 20
 
 _REFERENCE = """([css, nth]) => {
     const page = globalThis[Symbol.for("branchwise.page")];
     const element = [...document.querySelectorAll(css)][nth];
     if (!element) return null;
-    // Itself, what lies in it, what it lies in: whoever points there points at it.
-    return [element, ...element.querySelectorAll("*")].map((one) => page.refOf(one));
+    // Itself, what lies in it, and what is hardly larger: whoever points there points at it.
+    const size = (one) => { const box = one.getBoundingClientRect(); return box.width * box.height; };
+    const around = [];
+    for (let one = element.parentElement; one && one !== document.body && size(one) >= size(element) && size(one) <= 2 * size(element); one = one.parentElement) around.push(one);
+    return [element, ...element.querySelectorAll("*"), ...around].map((one) => page.refOf(one));
 }"""
 
 
@@ -57,7 +60,7 @@ class Hand:
         """Return the reference of something, scrolling down until it is there.
 
         Args:
-            role: its role.
+            role: its role; empty for what only listens.
             name: its name, all of it.
             after: a text that stands before it, where there are several.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -115,9 +115,9 @@ def _replaced(data: Any, name: str, url: str) -> Any:
         case str():
             return data.replace(name, url)
         case list():
-            return [_replaced(item, name, url) for item in data]
+            return [_replaced(item, name, url) for item in cast("list[Any]", data)]
         case dict():
-            return {key: _replaced(item, name, url) for key, item in data.items()}
+            return {key: _replaced(item, name, url) for key, item in cast("dict[str, Any]", data).items()}
         case _:
             return data
 
@@ -169,7 +169,7 @@ def _pages(row: WebArenaConfig, helpers: Mapping[str, Helper]) -> Check:
     targets = row.eval.program_html or ()
     if not targets:
         raise UsageError(f"webarena-{row.task_id} is judged by its pages, but names none in program_html")
-    checks = [
+    checks: list[PageHas] = [
         PageHas(
             "" if target.url == "last" else parse_call(target.url, helpers),
             parse_call(target.locator, helpers),
@@ -179,4 +179,5 @@ def _pages(row: WebArenaConfig, helpers: Mapping[str, Helper]) -> Check:
         for target in targets
     ]
     # Those about the last page come before the others leave it.
-    return AllOf(tuple(sorted(checks, key=lambda check: check.url != "")))
+    first = [check for check in checks if not check.url]
+    return AllOf((*first, *(check for check in checks if check.url)))

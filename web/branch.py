@@ -31,7 +31,7 @@ class Branch:
         self.download = receiver
         self.live = Live(context, self._receive, answer_seconds=spec.action_seconds)
         self.files: Callable[[str], Awaitable[bytes]] = _no_files
-        self.warden = Warden(supply.roots, spec.effective_policy.methods, self.live.blocked.append)
+        self.warden = Warden(supply.roots, spec.effective_policy, self.live.blocked.append)
         self.hands = Hands(
             self.live,
             Patience(spec.quiet_seconds, spec.settle_seconds, spec.load_seconds, spec.action_seconds),

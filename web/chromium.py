@@ -214,6 +214,7 @@ def find_chromium(wanted: str | None, own: str, *, headed: bool) -> str:
         SandboxStartFailed: there is none.
     """
     named = wanted or os.environ.get(VARIABLE)
+    found: str | None = None
     if named is not None:
         found = shutil.which(named)
         if found is None:

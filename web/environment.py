@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from ..core.errors import ActionFailed, ActionHeld, SandboxLost, UsageError
-from ..core.protocols import Capability, Context, Process
+from ..core.protocols import Capability, Context, Environment, Process
 from ..core.types import StateCost
 from ..sandboxes.history import PAGES
 from ..sandboxes.manifest import Entry
@@ -146,7 +146,7 @@ class WebEnvironment:
         assert past is not None  # whoever has a branch has it
         found = await branch.hands.aim(action, self._eyes.known)
         targets = await self._targets(branch, action, found)
-        self._hold_back(branch, action, found, final=final)
+        grave = self._hold_back(branch, action, found, final=final)
         arrivals = live.navigations
         self._ref = None
         if final:
@@ -172,7 +172,7 @@ class WebEnvironment:
                 targets,
                 now.fingerprint,
                 navigated=live.navigations != arrivals,
-                final=final,
+                final=final and (grave or branch.warden.sent),
                 failed=trouble is not None,
                 files=self._files.digests(getattr(action, "paths", ())),
             )
@@ -189,7 +189,7 @@ class WebEnvironment:
         """Do an action and wait for its effects; return what is to be said of it, and what went wrong on the way."""
         live = branch.live
         live.blocked.clear()
-        branch.warden.for_good = final
+        branch.warden.for_good, branch.warden.sent = final, False
         said, trouble = "", None
         try:
             said = await branch.hands.do(action, found, self._eyes.known)
@@ -200,8 +200,12 @@ class WebEnvironment:
             branch.warden.for_good = False
         return said, trouble
 
-    def _hold_back(self, branch: Branch, action: Acting, found: Found | None, *, final: bool) -> None:
-        """Raise ActionHeld for what cannot be taken back, as far as that is known before it is done."""
+    def _hold_back(self, branch: Branch, action: Acting, found: Found | None, *, final: bool) -> bool:
+        """Return whether an action cannot be taken back, as far as that is known before it is done.
+
+        Raises:
+            ActionHeld: it cannot, and nobody has committed to it.
+        """
         target = None if found is None else found.target
         if isinstance(action, Dialog) and action.accept and branch.live.dialog is not None:
             target = Target(0, (), branch.live.dialog.type, branch.live.dialog.message)
@@ -212,6 +216,7 @@ class WebEnvironment:
             raise ActionHeld(
                 f"{action.do} on {target} was not done: {why}, which cannot be taken back; it needs approval"
             )
+        return why is not None
 
     async def _targets(self, branch: Branch, action: Acting, found: Found | None) -> dict[str, Mapping[str, Any]]:
         """Return what an action's references mean, in words that find it in another context."""
@@ -390,13 +395,16 @@ class WebEnvironment:
         _no_programs()
 
 
-def pages(ctx: Context) -> WebEnvironment:
-    """Return the pages that a tool call works on.
+def pages(holder: Context | Environment) -> WebEnvironment:
+    """Return the pages that a tool call works on, or that a verifier has opened.
+
+    Args:
+        holder: what a tool gets as `ctx`, or an environment.
 
     Raises:
         UsageError: the agent's sandbox is no browser.
     """
-    environment = ctx.sandbox
+    environment = holder.sandbox if isinstance(holder, Context) else holder
     if not hasattr(environment, "observe"):
         raise UsageError("this agent's sandbox is no browser; give it one: Agent(sandbox=bw.web.Browser('https://…'))")
     return cast("WebEnvironment", environment)  # what pays for its time stands before it

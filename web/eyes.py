@@ -99,6 +99,7 @@ class Eyes:
             lines=tuple(map(self._redacted, seen.lines)),
             notes=tuple(map(self._redacted, seen.notes)),
             tabs=tuple(map(self._redacted, seen.tabs)),
+            said=tuple(map(self._redacted, seen.said)),
         )
 
     def _redacted(self, text: str) -> str:

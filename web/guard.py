@@ -15,6 +15,7 @@ from ..core.errors import ActionFailed
 from ..sandboxes.egress import Egress
 from ..sandboxes.forwarding import Visit
 from ..sandboxes.network import Allow
+from .policy import Policy
 
 _FILES = re.compile(r"^file:", re.IGNORECASE)
 _QUIET = frozenset({"ping", "cspreport", "beacon"})
@@ -96,17 +97,19 @@ def may_read(url: str, roots: Sequence[Path]) -> bool:
 class Warden:
     """Stops what the proxy cannot see: files of this machine, and requests by methods that change something."""
 
-    def __init__(self, roots: Sequence[Path], methods: frozenset[str] | None, report: Callable[[str], None]) -> None:
+    def __init__(self, roots: Sequence[Path], policy: Policy, report: Callable[[str], None]) -> None:
         self.for_good = False
         """Whether the action in progress may send by any method."""
+        self.sent = False
+        """Whether something that cannot be taken back was sent since this was last set."""
         self._roots = [root.resolve() for root in roots]
-        self._methods = methods
+        self._policy = policy
         self._report = report
 
     @property
     def pattern(self) -> re.Pattern[str]:
         """The addresses that it has to be asked about."""
-        return _FILES if self._methods is None else re.compile("")
+        return _FILES if self._policy.methods is None else re.compile("")
 
     async def handle(self, route: Route) -> None:
         """Let a request go on, or stop it."""
@@ -114,7 +117,9 @@ class Warden:
         if _FILES.match(request.url):
             stopped = not may_read(request.url, self._roots)
         else:
-            stopped = self._methods is not None and request.method not in self._methods and not self.for_good
+            changes = not self._policy.lets(request.method, request.url)
+            stopped = changes and not self.for_good
+            self.sent = self.sent or (changes and self.for_good)
             if stopped and request.resource_type not in _QUIET:
                 self._report(f"{request.method} {request.url.partition('?')[0][:200]}")
         with contextlib.suppress(Error):  # its page may be gone

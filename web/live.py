@@ -50,6 +50,7 @@ class Live:
         self.navigations = 0
         self.crashed = False
         self._notes: list[str] = []
+        self._said: list[str] = []
         self._numbers: dict[Frame, int] = {}
         self._next_refs: dict[Frame, int] = {}
         self._next_frame = 0
@@ -96,7 +97,7 @@ class Live:
         if dialog.type == "beforeunload":
             self.spawn(dialog.accept())
         elif dialog.type == "alert":
-            self.note(f"the page said: {message!r}")
+            self._said = [*self._said, message][-_KEPT_NOTES:]
             self.spawn(dialog.accept())
         else:
             self.dialog = dialog
@@ -150,6 +151,15 @@ class Live:
         """Return the notes since the last look."""
         notes, self._notes = tuple(self._notes), []
         return notes
+
+    def forget(self) -> None:
+        """Forget what was noted: it happened before, in another context."""
+        self._notes, self._said = [], []
+
+    def take_messages(self) -> tuple[str, ...]:
+        """Return the messages that pages have shown since the last look."""
+        said, self._said = tuple(self._said), []
+        return said
 
     def spawn(self, work: Coroutine[Any, Any, Any], *, awaited: bool = True) -> None:
         """Do something beside; it ends with this at the latest, and its failing is nobody's business.

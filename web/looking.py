@@ -61,6 +61,7 @@ async def look(live: Live, *, screens: float, whole: bool = False) -> Observatio
         tabs=tabs,
         tab=live.active + 1,
         notes=notes,
+        said=tuple(text.replace(">>>", "…").replace("[", "(") for text in live.take_messages()),
         refs=refs,
     )
 

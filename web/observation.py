@@ -34,6 +34,8 @@ class Observation:
     """The number of the tab that is looked at."""
     notes: tuple[str, ...] = ()
     """What has happened beside the page: dialogs, downloads, tabs that opened, requests that were refused."""
+    said: tuple[str, ...] = ()
+    """Messages that the page has shown and that are gone."""
     gone: tuple[str, ...] = ()
     """What was there at the last look and is not now."""
     new: tuple[str, ...] = ()
@@ -45,7 +47,9 @@ class Observation:
     def text(self) -> str:
         """All of it, the page's own words within a fence."""
         head = [f"tab {self.tab} of {len(self.tabs)}: " + " | ".join(self.tabs)] if len(self.tabs) > 1 else []
-        head += [f"{self.title or '(no title)'} <{self.url}>", *self.notes]
+        head += [self.url, *self.notes]
+        own = [f"title: {self.title}"] if self.title else []
+        own += [f"message: {text!r}" for text in self.said]
         changes = [*(f"- {line}" for line in self.gone), *(f"+ {line}" for line in self.new)]
         if changes:
             changes = ["changed since the last look:", *changes, "now:"]
@@ -55,7 +59,7 @@ class Observation:
             tail.append(f"(part {self.part} of {self.parts}{more})")
         above = [f"({self.above} more above: scroll up, or read)"] if self.above else []
         below = [f"({self.below} more below: scroll down, or read)"] if self.below else []
-        lines = [*head, FENCE_OPEN, *changes, *above, *self.lines, *below, FENCE_CLOSE, *tail]
+        lines = [*head, FENCE_OPEN, *own, *changes, *above, *self.lines, *below, FENCE_CLOSE, *tail]
         return "\n".join(lines)
 
 

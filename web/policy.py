@@ -32,16 +32,27 @@ class Policy(BaseModel):
         default=SAFE_METHODS, description="methods that may be sent speculatively; None: all of them"
     )
 
-    @field_validator("words")
+    harmless: str = Field(
+        default="",
+        description="regular expression over addresses that may be sent to by any method, such as '/search$'",
+    )
+
+    @field_validator("words", "harmless")
     @classmethod
-    def _is_expression(cls, words: str) -> str:
-        re.compile(words)
-        return words
+    def _is_expression(cls, expression: str) -> str:
+        re.compile(expression)
+        return expression
 
     @field_validator("methods")
     @classmethod
     def _upper(cls, methods: frozenset[str] | None) -> frozenset[str] | None:
         return None if methods is None else frozenset(method.upper() for method in methods)
+
+    def lets(self, method: str, url: str) -> bool:
+        """Whether a request may be part of a branch that is thrown away."""
+        if self.methods is None or method.upper() in self.methods:
+            return True
+        return bool(self.harmless) and re.search(self.harmless, url) is not None
 
     def why(self, action: Acting, target: Target | None) -> str | None:
         """Return why an action cannot be taken back; None where it can as far as is known before it is done."""

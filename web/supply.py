@@ -295,7 +295,7 @@ class WebSandboxes:
                 await branch.live.start(url, timeout_seconds=self.spec.load_seconds)
             branch.live.active = past.seal.active
             await settle(branch.live, branch.hands.patience)
-            branch.live.take_notes()
+            branch.live.forget()
             if (await sealed(branch.live)).fingerprint == past.seal.fingerprint:
                 await adopt(branch.live, past.seal)
                 return branch
@@ -328,7 +328,7 @@ class WebSandboxes:
                 await self.discard(branch)
                 raise
             else:
-                branch.live.take_notes()
+                branch.live.forget()
                 branch.download = download
                 return branch
         self.ways.refused += 1

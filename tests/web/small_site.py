@@ -134,7 +134,7 @@ class SmallSite:
 
             do_GET = do_POST = _serve  # noqa: N815
 
-            def log_message(self, *_: Any) -> None:
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
                 """Say nothing."""
 
         return Handler

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from pathlib import Path
 
@@ -116,7 +117,7 @@ async def test_a_search_over_pages_goes_on_after_a_kill(site: SmallSite, tmp_pat
         killed.append(1)
         return (await do(bw.web.pages(ctx), f'"{name}"')).told
 
-    replies = iter(["Later", "Add", "Tell", "Add", "Add", "Add", "Add", "Add", "Add", "Add"])
+    replies = itertools.chain(["Later", "Add", "Tell"], itertools.repeat("Add"))
 
     def reply(request: ModelRequest) -> str:
         if any("xxx" in message.content for message in request.messages):
@@ -125,20 +126,27 @@ async def test_a_search_over_pages_goes_on_after_a_kill(site: SmallSite, tmp_pat
 
     @bw.verifier(name="crosses", scope="state")
     async def crosses(candidate: bw.Candidate) -> float:
-        async with candidate.open() as env:
-            lines = (await env.observe()).lines  # type: ignore[attr-defined]
+        async with candidate.open(candidate.node.env_ref) as env:
+            lines = (await bw.web.pages(env).observe()).lines
         return max((len(line) / 3 for line in lines if re.fullmatch("x{1,3}", line)), default=0.0)
+
+    @bw.verifier(name="says-so", scope="answer")
+    def says_so(candidate: bw.Candidate) -> bool:
+        return candidate.answer == "xxx"
 
     agent = bw.Agent(
         "clicker",
         ScriptedModel(reply, slots=1, native_tools=False),
         tools=[click],
-        verifiers=[crosses],
+        verifiers=[crosses, says_so],
         search=bw.search.BestFirst(width=2, depth=4),
         sandbox=Browser(site.url + "/"),
         slots=1,
     )
     runner = LocalRunner(RunStore(tmp_path / "runs"))
-    result = await runner.run(agent, Task(prompt="Make three crosses."), bw.Budget(nodes=12), seed=1)
+    result = await runner.run(agent, Task(prompt="Make three crosses."), bw.Budget(nodes=20), seed=1)
     assert result.answer == "xxx"
+    assert result.accepted
+    assert max(verdict.value for verdict in result.verdicts) == 1.0
+    assert len(killed) > 2
     assert browsers() == []

@@ -220,7 +220,7 @@ def agent(model: Any, *layers: Any, **more: Any) -> bw.Agent:
 async def test_eight_samples_and_a_perfect_ranker_solve_what_any_of_the_eight_does(runner: LocalRunner) -> None:
     """Pass@8 exactly, problem by problem; a ranker that knows nothing misses right ones that were there."""
     solved = blind = 0
-    for seed in range(10):
+    for seed in range(6):
         perfect, noisy = Oracle(0.15), Oracle(0.15)
         noisy.critic = SimulatedCritic(lambda _text: 0.5, noise=0.3)
         for oracle in (perfect, noisy):
@@ -233,8 +233,8 @@ async def test_eight_samples_and_a_perfect_ranker_solve_what_any_of_the_eight_do
             else:
                 blind += result.answer == "right"
         assert sorted(perfect.made) == sorted(noisy.made)
-    assert solved >= 5
-    assert blind <= solved - 3
+    assert solved >= 3
+    assert blind < solved
 
 
 async def test_equal_candidates_are_one_and_counted(runner: LocalRunner) -> None:
@@ -664,7 +664,7 @@ def test_killed_in_a_layer(tmp_path: Path, lines: int) -> None:
     process.send_signal(signal.SIGKILL)
     process.communicate()
     [folder] = (tmp_path / "home" / "runs").iterdir()
-    out, err = start("resume", folder.name).communicate(timeout=60)
+    out, err = start("resume", folder.name).communicate(timeout=120)
     result = json.loads(out.splitlines()[-1])["result"]
     assert (result["answer"] is not None, err) == (True, "")
     assert [row["kind"] for row in result["report"]["layers"]] == ["generate", "criticise", "rank", "fuse"]

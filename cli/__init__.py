@@ -1,4 +1,4 @@
-"""The command line: `branchwise run | resume | runs | view | models`."""
+"""The command line: `branchwise run | resume | fork | runs | view | patch | models | sandbox`."""
 
 from .app import main
 

@@ -193,10 +193,10 @@ class Run:
             raise JournalError(f"cannot open the journal {path}: {error}") from error
         with closing(connection):
             try:
-                saver = JournalSaver(connection, serde=strict_serializer())
-                saver.setup()
                 # A power cut may lose the last super-steps, a kill loses none: the pages are the kernel's by then.
                 connection.execute("PRAGMA synchronous=NORMAL")
+                saver = JournalSaver(connection, serde=strict_serializer())
+                saver.setup()
             except sqlite3.Error as error:
                 raise JournalError(f"cannot open the journal {path}: {error}") from error
             try:

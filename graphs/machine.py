@@ -62,7 +62,7 @@ def _person(state: SearchState, runtime: Runtime[Search]) -> dict[str, Any]:  # 
     return {"phase": "search"}
 
 
-def _where_next(state: SearchState) -> str:
+async def _where_next(state: SearchState) -> str:  # LangGraph would have a thread run it if it were not asynchronous
     return {"search": "drive", "waiting": "person"}.get(state.get("phase", ""), END)
 
 

@@ -25,6 +25,7 @@ from ..tracing import observer
 from .checks import check
 from .fork import Beginning, share_states, taken_from
 from .journal import Run, RunRecord, RunStore
+from .open_files import room_for_a_run
 from .records import differing, locked, more_than, new_record, questions_of, take_answers
 from .resources import Listener, Resources
 from .running import Running
@@ -260,6 +261,7 @@ class LocalRunner:
     ) -> Result:
         task, budget, looks_on = Task(**record.task), Budget(**record.budget), self._observe()
         async with AsyncExitStack() as stack:
+            stack.enter_context(room_for_a_run())
             stack.enter_context(locked(run))
             ended = stack.enter_context(looks_on.running(record.run_id, agent.name, task, record.trace))
             record.trace = looks_on.mark() or record.trace

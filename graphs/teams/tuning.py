@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from math import sqrt
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
@@ -360,4 +361,4 @@ def _beats(one: Sequence[float], other: Sequence[float]) -> bool:
     gains = [a - b for a, b in zip(one, other, strict=True)]
     if len(gains) < 2:
         return not gains or gains[0] > 0
-    return fmean(gains) > stdev(gains) / len(gains) ** 0.5
+    return fmean(gains) > stdev(gains) / sqrt(len(gains))

@@ -85,7 +85,12 @@ async def measure(seeds: int, only: list[str]) -> dict[str, float]:
     miniwob, own = Score(), Score()
     gate = asyncio.Semaphore(SIDE_BY_SIDE)
     begun = time.monotonic()
-    with MiniWoB() as family, Shop() as shop, tempfile.TemporaryDirectory() as folder, Progress(transient=True) as bar:
+    with (
+        MiniWoB() as family,
+        Shop() as shop,
+        tempfile.TemporaryDirectory() as folder,
+        Progress(console=Console(stderr=True), transient=True) as bar,
+    ):
         names = [name for name in ORACLES if not only or name in only]
         shop_names = [name for name in TASKS if not only or name in only]
         row = bar.add_task("tasks", total=len(names) * seeds + len(shop_names))

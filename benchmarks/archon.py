@@ -93,7 +93,7 @@ def on_surface(seed: int) -> OnSurface:
 
 def surface_lines(found: Sequence[OnSurface]) -> dict[str, list[tuple[float, float]]]:
     """Return the median best so far of both ways, at powers of two."""
-    places = [2**power for power in range(17)]
+    places = [1 << power for power in range(17)]
 
     def line(rows: Sequence[Sequence[float]], last: int) -> list[tuple[float, float]]:
         return [(n, median(row[min(n, len(row)) - 1] for row in rows)) for n in places if n <= last]

@@ -17,6 +17,7 @@ from branchwise.graphs.teams.constraint_loop import ConstraintLoop
 from branchwise.graphs.teams.explorer_prover import ExplorerProver
 from branchwise.graphs.teams.logic_blocks import LogicBlocks
 from branchwise.graphs.teams.plangen import PlanGEN
+from branchwise.graphs.teams.scattered import ScatteredStacked
 from branchwise.verifiers import Constraint
 
 PAGE = Path(__file__).parents[1] / "docs" / "graphs.md"
@@ -29,6 +30,7 @@ GRAPHS: dict[str, Any] = {
     "Archon: layers that make, criticise, choose and fuse": Archon(
         [Generator(samples=5), Critic(), Ranker(top=3), Fuser()]
     ).graph(),
+    "Scattered and stacked: solve, correct, write anew, choose": ScatteredStacked().graph(),
     "Logic blocks: a navigator says what comes next": LogicBlocks().graph(),
     "In a LangGraph graph of one's own": agent_graph(LocalRunner(), Agent(name="a", model="openai:m")),
     "Explorer and prover: a memory, and another way of thinking": ExplorerProver().graph(),

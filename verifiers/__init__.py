@@ -1,7 +1,7 @@
 """Verifiers: judges of trajectories."""
 
 from .adapters import Adapted, Calibrated, false_accept_threshold
-from .alike import Alike
+from .alike import WISHES, Alike
 from .better import Better
 from .cached import Cached
 from .cases import Case
@@ -23,7 +23,7 @@ from .rounds import Slope, extra_rounds, known_candidate, known_outcomes, rounds
 from .split import Split
 from .written_tests import WrittenTests
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "Adapted",
     "Alike",
     "All",
@@ -48,6 +48,7 @@ __all__ = [
     "Split",
     "Tests",
     "Vote",
+    "WISHES",
     "Weighted",
     "WrittenTests",
     "extra_rounds",

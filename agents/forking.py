@@ -92,8 +92,8 @@ class Fork:
         return {name: value for name, value in row.items() if value not in (None, False)}
 
     @classmethod
-    def from_json(cls, row: Mapping[str, JSON], agent: Agent) -> Fork:
-        """Return what `to_json` wrote, for the agent with which the run is resumed.
+    def from_json(cls, row: Mapping[str, JSON], agent: Agent | None) -> Fork:
+        """Return what `to_json` wrote, for the agent with which the run is resumed; None where it is only looked at.
 
         Raises:
             JournalVersionMismatch: it was forked with a model object, and the agent has another model.
@@ -102,6 +102,8 @@ class Fork:
         if not fields.pop("own_model", False):
             return cls(**fields)
         wanted = fields.pop("model")
+        if agent is None:
+            return cls(**fields)
         if isinstance(agent.model, str) or agent.model.name != wanted:
             raise JournalVersionMismatch(
                 f"the run was forked with a model object called {wanted!r}; resume it with an agent that has it"

@@ -93,7 +93,8 @@ def look(at: int) -> str:
 
 def worker(nodes: int, **changes: Any) -> bw.Agent:
     """An agent whose run has so many nodes."""
-    return bw.Agent(**{"name": "worker", "model": Instant(nodes), "tools": [look], **changes})
+    options: dict[str, Any] = {"name": "worker", "model": Instant(nodes), "tools": [look], **changes}
+    return bw.Agent(**options)
 
 
 # --- at once ----------------------------------------------------------------------------------------------------------
@@ -110,7 +111,7 @@ def measured_at_once(folder: Path, runs: int, nodes: int) -> Figures:
 
     asyncio.run(all_of(5))
     gc.collect()
-    watch = Watch()
+    watch = Watch(runs)
     results = asyncio.run(all_of(runs))
     figures = watch.figures(runs, runs * nodes)
     assert all(result.answer == "done" and len(result.tree) == nodes + 1 for result in results)
@@ -127,10 +128,16 @@ def measured_bare(folder: Path, runs: int, steps: int, nodes: int) -> Figures:
     class State(TypedDict):
         step: int
 
+    async def node(state: State) -> State:
+        return {"step": state["step"] + 1}
+
+    async def where_next(state: State) -> str:
+        return "node" if state["step"] < steps else END
+
     graph = StateGraph(State)
-    graph.add_node("node", lambda state: {"step": state["step"] + 1})
+    graph.add_node("node", node)
     graph.add_edge(START, "node")
-    graph.add_conditional_edges("node", lambda state: "node" if state["step"] < steps else END, ["node", END])
+    graph.add_conditional_edges("node", where_next, ["node", END])
 
     async def one(number: int) -> int:
         place = folder / str(number)
@@ -145,16 +152,21 @@ def measured_bare(folder: Path, runs: int, steps: int, nodes: int) -> Figures:
 
     asyncio.run(all_of(0, 5))
     gc.collect()
-    watch = Watch()
+    watch = Watch(runs)
     assert asyncio.run(all_of(5, runs)) == [steps] * runs
     figures = watch.figures(runs, runs * nodes)
     return {**figures, "super_steps": steps, "steps_per_second": steps * runs / figures["seconds"]}
 
 
 class Watch:
-    """CPU time, memory and open files from its making on, the largest seen once a second."""
+    """CPU time, memory and open files from its making on, the largest seen.
 
-    def __init__(self) -> None:
+    Args:
+        runs: how many there are. To count the files of thousands takes milliseconds, so that is done once a second for a thousand.
+    """
+
+    def __init__(self, runs: int) -> None:
+        self._every_seconds = runs / 1000
         self._process = psutil.Process()
         self._base_bytes = self._process.memory_info().rss
         self._base_files = self._process.num_fds()
@@ -165,7 +177,7 @@ class Watch:
         self._thread.start()
 
     def _look(self) -> None:
-        while not self._ended.wait(1.0):  # to count files takes milliseconds where there are thousands
+        while not self._ended.wait(self._every_seconds):
             self._most_bytes = max(self._most_bytes, self._process.memory_info().rss)
             self._most_files = max(self._most_files, self._process.num_fds())
 

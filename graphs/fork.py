@@ -110,8 +110,12 @@ class Beginning:
             raise JournalError(f"cannot write {draft}: {error.strerror}") from error
 
     @classmethod
-    def load(cls, run: Run, agent: Agent) -> Beginning | None:
+    def load(cls, run: Run, agent: Agent | None = None) -> Beginning | None:
         """Return what a run begins with; None where it was not forked.
+
+        Args:
+            run: the run.
+            agent: with which it is to be resumed; None where it is only looked at.
 
         Raises:
             JournalVersionMismatch: it was forked with a model that the agent has not.
@@ -131,13 +135,12 @@ class Beginning:
         )
 
 
-def taken_from(source: Run, record: RunRecord, agent: Agent, fork: Fork, folder: Path) -> Beginning:
+def taken_from(source: Run, record: RunRecord, fork: Fork, folder: Path) -> Beginning:
     """Return what a run that is forked from another one begins with.
 
     Args:
         source: the run that it is forked from; it may be going on.
         record: of that run.
-        agent: the agent.
         fork: from where, and what is changed.
         folder: of the new run.
 
@@ -153,7 +156,7 @@ def taken_from(source: Run, record: RunRecord, agent: Agent, fork: Fork, folder:
             f"run {record.run_id} has no node {fork.node if fork.node is not None else 'that it chose'}; "
             f"`branchwise view {record.run_id}` shows them"
         )
-    view, path = _with_its_past(source, agent, tree, search, tree.path(node))
+    view, path = _with_its_past(source, tree, search, tree.path(node))
     edited: Step | None = None
     if fork.action is not None:
         if path[-1].step is None:
@@ -165,11 +168,9 @@ def taken_from(source: Run, record: RunRecord, agent: Agent, fork: Fork, folder:
     return Beginning(folder, fork, nodes, verdicts, last, edited)
 
 
-def _with_its_past(
-    source: Run, agent: Agent, tree: Tree, search: str, path: Sequence[Node]
-) -> tuple[TreeView, list[Node]]:
+def _with_its_past(source: Run, tree: Tree, search: str, path: Sequence[Node]) -> tuple[TreeView, list[Node]]:
     """Return a tree and a path of a run with what came before, where that run was forked itself."""
-    earlier = Beginning.load(source, agent) if search in FIRST_SEARCHES else None
+    earlier = Beginning.load(source) if search in FIRST_SEARCHES else None
     return (tree, list(path)) if earlier is None else (earlier.past.view(tree), earlier.past.whole(path))
 
 

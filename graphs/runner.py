@@ -199,7 +199,7 @@ class LocalRunner:
         limits = budget if budget is not None else Budget(**other.budget)
         # The same task in another guise depends on the seed: where the trajectory saw one, the seed stays.
         record = new_record(changed, strategy, task, limits, seed=seed, run_id=run_id)
-        beginning = taken_from(origin, other, agent, fork, self.store.folder / record.run_id)
+        beginning = taken_from(origin, other, fork, self.store.folder / record.run_id)
         if beginning.disguised:
             record.seed = other.seed
             record.strategy = repr(strategy.fresh(other.seed))

@@ -35,10 +35,10 @@ def test_one_child_of_many_goes_wrong(trouble: str, tmp_path: Path, monkeypatch:
 
 
 def test_nothing_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks, threads, files, sockets and processes are as many as before; every budget adds up."""
+    """Tasks, threads, files, sockets and processes are no more than before; every budget adds up."""
     monkeypatch.setenv("BRANCHWISE_HOME", str(tmp_path))
     figures = runs.measured_leaks(20, 3, 0)
-    assert figures["after"] == figures["before"]
+    assert {name: count for name, count in figures["after"].items() if count > figures["before"][name]} == {}
     assert (figures["runs"], figures["wrong"]) == (20, 0)
 
 

@@ -150,6 +150,8 @@ async def test_a_fork_with_another_model_object_needs_it_again(runner: LocalRunn
     forked = await runner.fork(agent, Fork(first.run_id, 0, model=other), None)
     with pytest.raises(JournalVersionMismatch, match="a model object called 'scripted:other'"):
         await runner.resume(agent, forked.run_id)
+    again = await runner.fork(speaker(model=model(counting)), Fork(forked.run_id, 0), None)
+    assert again.answer == "3", "its trajectory needs no model"
 
 
 async def test_an_edited_action(runner: LocalRunner, files: Path) -> None:

@@ -95,7 +95,7 @@ class SharedItems(TextWorld):
         if own.endswith("I have to conclude that the final answer is"):
             return f" {RIGHT if len(done) == self.items else 'unknown'}."
         others = {int(i): (-text.count(" step"), who) for who, i, text in _AT.findall(seen.split("(others)")[1])}
-        text, avoided = [], set[int]()
+        text, avoided = list[str](), set[int]()
         if at := _BEGUN.findall(own):
             item, gone = int(at[-1]), own.count(" step")
             # Of two at the same item the one goes on that is further, or is named first.

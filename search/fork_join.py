@@ -236,7 +236,7 @@ def critical_path_tokens(view: TreeView, node: NodeId) -> int:
     total = 0
     for before, here in zip([None, *path], path, strict=False):
         total += here.usage.completion_tokens
-        threads = [] if before is None else _threads(view, before.id, here.id)
+        threads: Sequence[NodeId] = () if before is None else _threads(view, before.id, here.id)
         total += max((view[thread].usage.completion_tokens for thread in threads), default=0)
     return total
 

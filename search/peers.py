@@ -104,7 +104,7 @@ class LearnFromPeers(Pieces):
         """Have the next piece of some paths written."""
         tokens = {"think": self.turn_tokens, "recap": self.summary_tokens, "close": None}[kind]
         closing = SUMMARY if kind == "recap" else ""
-        self._jobs += [(path, kind) for path in leads]
+        self._jobs.extend((path, kind) for path in leads)
         self.write(
             [Expand(WorkId(0), ROOT, segment_tokens=tokens, lead=lead, closing=closing) for lead in leads.values()]
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -110,16 +110,17 @@ def _parsed(text: str, path: Path) -> Any:
         raise UsageError(f"{path} is no JSON: {error}") from error
 
 
-def _replaced(data: Any, name: str, url: str) -> Any:
-    match data:
-        case str():
-            return data.replace(name, url)
-        case list():
-            return [_replaced(item, name, url) for item in cast("list[Any]", data)]
-        case dict():
-            return {key: _replaced(item, name, url) for key, item in cast("dict[str, Any]", data).items()}
-        case _:
-            return data
+_Plain: TypeAlias = "str | int | float | bool | list[_Plain] | dict[str, _Plain] | None"
+
+
+def _replaced(data: _Plain, name: str, url: str) -> _Plain:
+    if isinstance(data, str):
+        return data.replace(name, url)
+    if isinstance(data, list):
+        return [_replaced(item, name, url) for item in data]
+    if isinstance(data, dict):
+        return {key: _replaced(item, name, url) for key, item in data.items()}
+    return data
 
 
 def _task(row: WebArenaConfig, sites: Mapping[str, str], judge: Judge | None, helpers: Mapping[str, Helper]) -> WebTask:

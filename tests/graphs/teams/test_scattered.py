@@ -97,10 +97,7 @@ async def test_everybody_sees_what_they_should(runner: LocalRunner) -> None:
 
 
 async def test_the_whole_is_worth_what_its_parts_say(tmp_path: Path) -> None:
-    """A selector that knows has what any rewriter has; rewriters have only what critics left; each part is right as often as it should.
-
-    Whole problems by the hundred, and a selector that does not know, are in `benchmarks/teams.py`.
-    """
+    """A selector that knows has what any rewriter has; rewriters have only what critics left; each part is right as often as it should."""
     problems, made = 6, {"solve": [], "correct": [], "rewrite": []}
     for seed in range(problems):
         runner = LocalRunner(RunStore(tmp_path / f"runs{seed}"))

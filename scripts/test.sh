@@ -3,7 +3,13 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-others=(tests/agents tests/benchmarks tests/core tests/docs tests/examples tests/memory tests/search tests/tracing tests/verifiers)
+# Processes that tests start need not compile everything again.
+unset PYTHONDONTWRITEBYTECODE
+
+others=(
+    tests/agents tests/benchmarks tests/core tests/docs tests/examples tests/graphs/teams tests/memory tests/search tests/tracing
+    tests/verifiers tests/web
+)
 report=$(mktemp)
 .venv/bin/python -m pytest -p no:cacheprovider --durations=10 "${others[@]}" >"$report" 2>&1 </dev/null &
 beside=$!

@@ -9,7 +9,7 @@ from itertools import permutations
 from math import ceil
 from typing import ClassVar
 
-from ..core.events import Expand, Prune, Work
+from ..core.events import Expand
 from ..core.tree import TreeView
 from ..core.types import ROOT, NodeId, WorkId
 from .calibration import Calibration
@@ -126,8 +126,6 @@ class EarlyPruning(_Probing):
     checkpoint_tokens: int | None = 96
     _held: dict[int, NodeId] = field(default_factory=dict[int, NodeId], init=False, repr=False)
     """Trajectories that wait at the checkpoint."""
-    _doomed: dict[NodeId, None] = field(default_factory=dict[NodeId, None], init=False, repr=False)
-    """Beginnings that are given up."""
     _decided: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -150,21 +148,6 @@ class EarlyPruning(_Probing):
         """Sample as far as the checkpoint."""
         return Expand(work, ROOT, segment_tokens=self.checkpoint_tokens)
 
-    def expansions(self, view: TreeView, slots: int, first: WorkId) -> list[Work]:
-        """Give up the beginnings that did not make it, then go on."""
-        work: list[Work] = [
-            Prune(WorkId(first + i), node, "others promise more at the checkpoint")
-            for i, node in enumerate(self._doomed)
-        ]
-        return work + super().expansions(view, slots, WorkId(first + len(work)))
-
-    def started(self, work: Work, view: TreeView) -> None:
-        """A beginning that was given up is over."""
-        if isinstance(work, Prune) and work.node in self._doomed:
-            del self._doomed[work.node]
-            self._end(self._number[work.node], work.node, view)
-        super().started(work, view)
-
     def ready(self, node: NodeId, view: TreeView) -> None:
         """Hold the trajectory at the checkpoint."""
         super().ready(node, view)
@@ -186,7 +169,8 @@ class EarlyPruning(_Probing):
         kept = max(1, ceil(self.keep * self.n - 1e-9))
         ranked = sorted(self._held.items(), key=lambda pair: (-(probed(view, pair[1], self.probe) or 0.0), pair[0]))
         self._tips.update(dict.fromkeys(node for _, node in sorted(ranked[:kept])))
-        self._doomed.update(dict.fromkeys(node for _, node in sorted(ranked[kept:])))
+        for _, node in sorted(ranked[kept:]):
+            self.give_up(node, "others promise more at the checkpoint")
         self._held.clear()
 
 

@@ -9,7 +9,7 @@ from itertools import combinations
 from math import fsum
 from typing import ClassVar
 
-from ..core.events import Event, Expand, Failed, Judged, Prune, Score, Work, WorkStarted
+from ..core.events import Event, Expand, Failed, Judged, Score, Work, WorkStarted
 from ..core.protocols import Appraisal
 from ..core.tree import TreeView
 from ..core.types import ROOT, NodeId, WorkId
@@ -83,8 +83,6 @@ class DeepPrune(Sampled):
     """Whether all are in clusters."""
     _more: int = field(default=0, init=False, repr=False)
     """Further ones that were finished for want of agreement."""
-    _doomed: dict[NodeId, NodeId] = field(default_factory=dict[NodeId, NodeId], init=False, repr=False)
-    """Beginnings that are given up, with the one that stands for them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,22 +116,7 @@ class DeepPrune(Sampled):
             Score(WorkId(first + i), node, (self.judge,), (other, node)) for i, (node, other) in enumerate(due)
         ]
 
-    def expansions(self, view: TreeView, slots: int, first: WorkId) -> list[Work]:
-        """Give up what is not needed any more, then go on."""
-        work: list[Work] = [
-            Prune(WorkId(first + i), node, f"promises the same answer as node {other}")
-            for i, (node, other) in enumerate(self._doomed.items())
-        ]
-        return work + super().expansions(view, slots, WorkId(first + len(work)))
-
     # --- what happened ---
-
-    def started(self, work: Work, view: TreeView) -> None:
-        """Take note of what was begun; a beginning that was given up is over."""
-        if isinstance(work, Prune) and work.node in self._doomed:
-            del self._doomed[work.node]
-            self._end(self._number[work.node], work.node, view)
-        super().started(work, view)
 
     def _tell(self, event: Event, view: TreeView) -> None:
         super()._tell(event, view)
@@ -260,7 +243,8 @@ class DeepPrune(Sampled):
         if further:
             self._go_on(further[0])
         else:
-            self._doomed.update((node, self._stands_for(node)) for node in sorted(waiting))
+            for node in sorted(waiting):
+                self.give_up(node, f"promises the same answer as node {self._stands_for(node)}")
 
     def _stands_for(self, node: NodeId) -> NodeId:
         return next(cluster[0] for cluster in self._clusters if node in cluster)

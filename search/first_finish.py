@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..core.events import Expand, Work
 from ..core.protocols import Appraisal
 from ..core.tree import TreeView
+from ..core.turns import closes
+from ..core.types import ROOT, Node, WorkId
 from .common import within
 from .lengths import Shortness
 from .racing import Racing
@@ -59,21 +62,25 @@ class FirstFinish(Racing):
 class ShortMajority(FirstFinish):
     """Run `n` trajectories side by side, stop once `m` have finished, and take the answer that most of these gave: short-m@k.
 
-    Hassid et al. (2025), Don't overthink it. Of equally frequent answers that of the shortest trajectory wins. Differs: a
-    trajectory has finished when it gave its answer, not when it ended its thinking. `m=1` is `FirstFinish`. If fewer finish,
-    those vote.
+    Hassid et al. (2025), Don't overthink it. Of equally frequent answers that of the shortest trajectory wins. In the paper a
+    trajectory has finished when its thinking has ended, and only the first `m` of those go on to their answers: say by which tag the
+    model's thoughts are enclosed, `thinking="think"`, for an agent with plain turns (`Agent(form="text")`), whose model is made to
+    begin with that tag. Without it a trajectory has finished when it gave its answer. `m=1` is `FirstFinish` then. If fewer
+    finish, those vote.
 
     Args:
         n: number of trajectories, >= m; the k of short-m@k.
         m: how many are to finish, >= 1.
         same: when answers are the same.
         evidence: how rightness went with length on known tasks (`Shortness.of`); refused where wrong is shorter.
+        thinking: name of the tag around the model's thoughts; empty: finished is what has its answer.
         depth: longest trajectory in steps, >= 1.
         repeats: a trajectory that takes the same action so many times in a row goes in circles and is over, >= 2.
     """
 
     name: ClassVar[str] = "short-majority"
     m: int = 3
+    thinking: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,8 +91,37 @@ class ShortMajority(FirstFinish):
         """The `m` of short-m@k."""
         return self.m
 
+    @property
+    def in_segments(self) -> bool:
+        """Whether turns are cut where thinking ends."""
+        return bool(self.thinking)
+
+    def beginning(self, work: WorkId, number: int) -> Expand:
+        """Sample to the end of thinking, or of the trajectory."""
+        if not self.thinking:
+            return super().beginning(work, number)
+        return Expand(work, ROOT, lead=f"<{self.thinking}>\n", closing=self.thinking)
+
+    def expansions(self, view: TreeView, slots: int, first: WorkId) -> list[Work]:
+        """Once enough have ended their thinking only those go on."""
+        if not (self.thinking and self._done):
+            return super().expansions(view, slots, first)
+        tips = [node for node in self._tips if node in self._finished][:slots]
+        return [self.continuation(WorkId(first + i), node, self._number[node]) for i, node in enumerate(tips)]
+
+    def finishes(self, node: Node) -> bool:
+        """Whether thinking has ended with this node; where it has no end of its own, whether there is an answer."""
+        if not self.thinking:
+            return super().finishes(node)
+        if node.parent in self._finished:
+            return False  # it counts already
+        ended = node.step is not None and node.step.kind == "partial" and node.step.text.endswith(closes(self.thinking))
+        return ended or super().finishes(node)
+
     def choice(self, view: TreeView) -> Appraisal:
         """Return the answer with most votes among those that finished first."""
-        if not self._finished:
+        ends = [child for node in self._finished for child in (view.children(node) or (node,))]
+        answers = [view[node] for node in ends if view[node].answer is not None]
+        if not answers:
             return self.cut_off(view)
-        return Vote(self.same, tie="shortest").among([view[node] for node in self._finished], view)
+        return Vote(self.same, tie="shortest").among(answers, view)

@@ -47,14 +47,20 @@ class Racing(Sampled):
     # --- what to do next ---
 
     def ask(self, view: TreeView, slots: int) -> Sequence[Work]:
-        """Once enough have finished: judge those, stop everything else."""
+        """Once enough have finished: judge those, let them end what they are at, stop everything else."""
         work = super().ask(view, slots)
         if not self._done:
             return work
         kept = {node.id for finished in self._finished for node in view.path(finished)}
-        due: list[Work] = [item for item in work if isinstance(item, Score) and item.node in kept]
+        kept |= {node for finished in self._finished for node in view.children(finished)}
+        due: list[Work] = [
+            item
+            for item in work
+            if (isinstance(item, Score) and item.node in kept)
+            or (isinstance(item, Expand) and item.node in self._finished)
+        ]
         flying = ((target, node) for target, node in self._flying.items() if target not in self._stopped)
-        due += [Cancel(WorkId(0), node, target, ENOUGH) for target, node in flying]
+        due += [Cancel(WorkId(0), node, target, ENOUGH) for target, node in flying if node not in self._finished]
         return [replace(item, id=WorkId(view.next_work + i)) for i, item in enumerate(due)]
 
     # --- what happened ---

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
-from ..core.events import Event, Expand, Expanded, Work
+from ..core.events import Event, Expand, Expanded, Prune, Work
 from ..core.tree import TreeView
 from ..core.types import ROOT, NodeId, WorkId
 from .common import MAX_FAILURES, BaseStrategy, within
@@ -36,6 +36,8 @@ class Trajectories(BaseStrategy):
     """The trajectory of every node, and of every beginning that is out."""
     _alive: dict[int, None] = field(default_factory=dict[int, None], init=False, repr=False)
     """Trajectories that have begun and are not over."""
+    _doomed: dict[NodeId, str] = field(default_factory=dict[NodeId, str], init=False, repr=False)
+    """Ends of trajectories that are given up, and why."""
 
     def __post_init__(self) -> None:
         within("depth", self.depth, 1)
@@ -66,6 +68,10 @@ class Trajectories(BaseStrategy):
         self._due += range(self._planned, self._planned + count)
         self._planned += count
 
+    def give_up(self, node: NodeId, reason: str) -> None:
+        """Have a trajectory that is at `node` and waits there given up; it is over once that is done."""
+        self._doomed[node] = reason
+
     def number_of(self, node: NodeId) -> int | None:
         """Return the number of the trajectory that a node is on; None for the root."""
         return self._number.get(node)
@@ -78,8 +84,11 @@ class Trajectories(BaseStrategy):
     # --- what to do next ---
 
     def expansions(self, view: TreeView, slots: int, first: WorkId) -> list[Work]:  # noqa: ARG002 - the base's signature
-        """Go on with the trajectories that are under way, then begin new ones."""
-        return list(islice(self._wanted(first), slots))
+        """Give up what is not needed any more, go on with the trajectories that are under way, then begin new ones."""
+        work: list[Work] = [
+            Prune(WorkId(first + i), node, reason) for i, (node, reason) in enumerate(self._doomed.items())
+        ]
+        return work + list(islice(self._wanted(WorkId(first + len(work))), slots))
 
     def _wanted(self, first: WorkId) -> Iterator[Work]:
         for i, (node, number) in enumerate(chain(((n, -1) for n in self._tips), ((ROOT, n) for n in self._due))):
@@ -93,8 +102,11 @@ class Trajectories(BaseStrategy):
             self._number[event.node.id] = self._number[event.node.parent]
         super()._tell(event, view)
 
-    def started(self, work: Work, view: TreeView) -> None:  # noqa: ARG002 - the base's signature
-        """Take the trajectory out of those that wait."""
+    def started(self, work: Work, view: TreeView) -> None:
+        """Take the trajectory out of those that wait; one that was given up is over."""
+        if isinstance(work, Prune) and work.node in self._doomed:
+            del self._doomed[work.node]
+            self._end(self._number[work.node], work.node, view)
         if not isinstance(work, Expand):
             return
         if work.node != ROOT:

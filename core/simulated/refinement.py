@@ -166,7 +166,8 @@ class Refining:
             return self._expanded(work, rng)
         if work.node == ROOT:
             return Judged(work.id, work.node, ())
-        names = work.verifiers or tuple(f"judge {number}" for number in range(self.world.judges))
+        judges = tuple(f"judge {number}" for number in range(self.world.judges))
+        names = tuple(name for name in work.verifiers if name in judges) if work.verifiers else judges
         if self.spent + len(names) > self.calls:
             self.spent = self.calls
             return Failed(work.id, work.node, "BudgetExceeded", "the calls are spent")

@@ -75,7 +75,7 @@ def test_ten_kills_cost_no_finished_call(tmp_path: Path, repository: Path) -> No
     (tmp_path / "agent.py").write_text(textwrap.dedent(AGENT))
     before = set(containers())
     moments = random.Random(4)
-    with FakeServer(rarely_right, latency=Latency(0.15, 0.5), slots=4).in_thread() as server:
+    with FakeServer(rarely_right, latency=Latency(0.1, 0.3), slots=4).in_thread() as server:
         env = {**os.environ, "BRANCHWISE_HOME": str(tmp_path / "home"), "OPENAI_BASE_URL": server.base_url}
         env["OPENAI_API_KEY"] = "none"
 

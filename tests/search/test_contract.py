@@ -78,6 +78,7 @@ STRATEGIES: dict[str, Callable[[], Strategy]] = {
     "best-of-n": lambda: BestOfN(n=6, depth=4),
     "self-consistency": lambda: SelfConsistency(n=2, depth=3, weight="scaled", variants=3, retries=2),
     "short majority": lambda: ShortMajority(n=6, m=2, depth=3),
+    "short majority of thoughts": lambda: ShortMajority(n=6, m=2, thinking="think", depth=3),
     "best of majority": lambda: MajoritySampling(n=6, depth=3, members=2, reward="mean"),
     "hedged": lambda: Hedged(n=3, depth=3, temperature=0.7),
     "multi-temperature": lambda: MultiTemperature(n=2, highest=0.4, step=0.2, rounds=2, quorum=0.6, depth=3),

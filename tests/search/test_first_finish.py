@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from branchwise.core.errors import UsageError
 from branchwise.core.events import Cancel, Expand, Resumed, Score, WorkStarted
-from branchwise.core.simulated.answers import LengthMix
+from branchwise.core.simulated.answers import RIGHT, LengthMix, Rng
+from branchwise.core.simulated.texts import TextWorld
 from branchwise.core.simulated.time import TimedSearch
+from branchwise.core.tree import TreeView
 from branchwise.core.types import ROOT
 from branchwise.search import BestOfN, FirstFinish, SelfConsistency, ShortMajority, Shortness
 
@@ -181,6 +184,47 @@ def test_ties_go_to_the_shortest_and_few_voters_vote(bench: Any) -> None:
     for answer in ("a", "", "b"):
         b.grow(answer=answer)
     assert b.strategy.choice(b.tree).confidence == 0.5
+
+
+@dataclass(frozen=True)
+class Thinker(TextWorld):
+    """Thoughts that are longer where they go wrong, each with an answer of the same length behind it."""
+
+    answer_words: int = 40
+
+    def rest(self, said: str, work: Expand, view: TreeView, rng: Rng) -> str:
+        """Think to the end, then answer."""
+        if said.endswith("<think>\n"):
+            right = rng.random() < 0.5
+            length = rng.randrange(40, 80) if right else rng.randrange(60, 120)
+            return f"{RIGHT if right else f'wrong{length}'}{' hm' * (length - 1)}</think>{self._end(right, length)}"
+        mind = said.removeprefix("<think>\n").split()[0]
+        return self._end(mind == RIGHT, 0 if mind == RIGHT else int(mind.removeprefix("wrong")))
+
+    def _end(self, right: bool, length: int) -> str:
+        return " so" * (self.answer_words - 3) + f" answer is {RIGHT if right else f'wrong{length}'}"
+
+
+def test_the_first_to_end_their_thinking_answer_and_no_others() -> None:
+    """Tokens are those of all thoughts up to the third's end, and of three answers; the others never get to theirs."""
+    found, world = 0, Thinker()
+    for seed in range(60):
+        all_of_them = TimedSearch(ShortMajority(n=8, m=8, thinking="think", depth=4).fresh(0), world, seed=seed)
+        all_of_them.run()
+        thoughts = sorted(node.usage.completion_tokens for node in all_of_them.tree if node.depth == 1)
+        search = TimedSearch(ShortMajority(n=8, m=3, thinking="think", depth=4).fresh(0), world, seed=seed)
+        appraisal = search.run()
+        assert search.tree.usage.tokens == sum(min(n, thoughts[2]) for n in thoughts) + 3 * world.answer_words
+        assert sum(node.answer is not None for node in search.tree) == 3
+        assert appraisal.node is not None
+        found += search.tree[appraisal.node].answer == RIGHT
+    assert found / 60 > 0.75, "half of the thoughts are right, and the right ones are shorter"
+
+
+def test_thoughts_apart_want_plain_turns() -> None:
+    """The agent is told so before anything starts."""
+    assert ShortMajority(thinking="think").in_segments
+    assert not ShortMajority().in_segments
 
 
 def test_chances_of_the_shortest_are_exact() -> None:

@@ -119,14 +119,18 @@ def measured_at_once(folder: Path, runs: int, nodes: int) -> Figures:
     return {**figures, "super_steps": steps / runs, "steps_per_second": steps / figures["seconds"]}
 
 
+class State(TypedDict):
+    """What the bare graph counts; LangGraph looks its types up in the module."""
+
+    step: int
+
+
 def measured_bare(folder: Path, runs: int, steps: int, nodes: int) -> Figures:
     """LangGraph alone: as many graphs, super-steps and databases."""
     from langgraph.graph import END, START, StateGraph
 
     from branchwise.graphs.journal import Run
-
-    class State(TypedDict):
-        step: int
+    from branchwise.graphs.open_files import room_for_a_run
 
     async def node(state: State) -> State:
         return {"step": state["step"] + 1}
@@ -142,6 +146,10 @@ def measured_bare(folder: Path, runs: int, steps: int, nodes: int) -> Figures:
     async def one(number: int) -> int:
         place = folder / str(number)
         place.mkdir()
+        with room_for_a_run():
+            return await counted(place)
+
+    async def counted(place: Path) -> int:
         async with Run(place).saver() as saver:
             config: Any = {"configurable": {"thread_id": "t"}, "recursion_limit": 10**6}
             compiled = graph.compile(checkpointer=saver)
@@ -252,7 +260,7 @@ def _troubled(trouble: str) -> bw.Agent:
             text = json.dumps({"thought": "x" * FLOOD_CHARS, "tool": "look", "args": {"at": len(request.messages)}})
             return ModelResponse(text, reply.usage)
 
-    return worker(10**6, model=Trouble(10**6))
+    return worker(10**6, model=Trouble(10**6), search=bw.search.BestOfN(n=1, depth=10**6))
 
 
 def adds_up(runner: LocalRunner, result: bw.Result) -> bool:
@@ -349,7 +357,7 @@ def in_its_own_process(part: str, **options: Any) -> Figures:
         line = [sys.executable, __file__, "--part", part, "--folder", folder]
         line += [word for name, value in options.items() for word in (f"--{name}", str(value))]
         env = {**os.environ, "BRANCHWISE_HOME": str(Path(folder) / "home")}
-        done = subprocess.run(line, env=env, check=True, capture_output=True, text=True)
+        done = subprocess.run(line, env=env, stdout=subprocess.PIPE, check=True, text=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 

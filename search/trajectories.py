@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -75,6 +76,27 @@ class Trajectories(BaseStrategy):
     def number_of(self, node: NodeId) -> int | None:
         """Return the number of the trajectory that a node is on; None for the root."""
         return self._number.get(node)
+
+    def why_over(self, view: TreeView) -> str:
+        """Return how the trajectories ended, once all are over."""
+        if not self.finished:
+            return ""
+        ends = Counter(self._end_of(node.id, view) for node in view if node.id != ROOT and not view.children(node.id))
+        said = ", ".join(f"{count} {how}" for how, count in ends.items())
+        return f"the trajector{'y is' if self._planned == 1 else 'ies are'} over: {said}" if said else ""
+
+    def _end_of(self, node: NodeId, view: TreeView) -> str:
+        match view.status(node):
+            case "done":
+                return "answered" if view[node].answer is not None else "over without an answer"
+            case "pruned":
+                return "given up"
+            case _ if view.failures(node) >= MAX_FAILURES:
+                return "failed"
+            case _ if view[node].depth >= self.depth:
+                return f"at the depth of {self.depth}, the most there may be"
+            case _:
+                return "went in circles"
 
     @property
     def finished(self) -> bool:

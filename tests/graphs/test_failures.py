@@ -16,10 +16,10 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import docker
 import pytest
 
 import branchwise as bw
@@ -29,6 +29,7 @@ from branchwise.graphs import LocalRunner, RunStore
 from branchwise.models import connect
 from branchwise.models.client import Timeouts
 from branchwise.models.fake_server import FakeServer, Faults, Latency, prompt_tokens
+from branchwise.sandboxes.docker_engine import DockerEngine
 
 AGENT = """
 import json
@@ -54,15 +55,10 @@ def rarely_right(body: Mapping[str, Any]) -> str:
     return json.dumps({"thought": "so", "tool": "replace", "args": args})
 
 
-def containers() -> list[str]:
-    """Ids of all sandboxes that exist, running or not."""
-    client = docker.from_env()
-    try:
-        return [
-            c.id for c in client.containers.list(all=True, filters={"label": "branchwise.owner"}, ignore_removed=True)
-        ]
-    finally:
-        client.close()
+def containers(run_id: str) -> list[str]:
+    """Ids of a run's sandboxes, whether they work or not."""
+    with closing(DockerEngine.connect()) as engine:
+        return [container["Id"] for container in engine.containers(run_id)]
 
 
 @pytest.mark.docker
@@ -73,7 +69,6 @@ def test_ten_kills_cost_no_finished_call(tmp_path: Path, repository: Path) -> No
     No finished model call is made again, at most the calls in flight are repeated, and no container is left.
     """
     (tmp_path / "agent.py").write_text(textwrap.dedent(AGENT))
-    before = set(containers())
     moments = random.Random(4)
     with FakeServer(rarely_right, latency=Latency(0.1, 0.3), slots=4).in_thread() as server:
         env = {**os.environ, "BRANCHWISE_HOME": str(tmp_path / "home"), "OPENAI_BASE_URL": server.base_url}
@@ -102,8 +97,8 @@ def test_ten_kills_cost_no_finished_call(tmp_path: Path, repository: Path) -> No
         out, err = process.communicate(timeout=120)
         started, finished = server.stats.started, server.stats.finished
 
-    assert kills == 10, "the search ended too soon to be killed ten times"
     assert process.returncode == 0, err
+    assert kills == 10, "the search ended too soon to be killed ten times"
     result = json.loads(out.splitlines()[-1])["result"]
     assert (result["accepted"], result["changed_files"]) == (True, ["maths.py"])
 
@@ -122,9 +117,9 @@ def test_ten_kills_cost_no_finished_call(tmp_path: Path, repository: Path) -> No
     assert result["usage"]["calls"] == len(calls)
 
     deadline = time.monotonic() + 15
-    while set(containers()) - before and time.monotonic() < deadline:
+    while containers(folder.name) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert not set(containers()) - before
+    assert containers(folder.name) == []
 
 
 def of_any_length(body: Mapping[str, Any]) -> str:

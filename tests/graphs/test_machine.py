@@ -156,7 +156,10 @@ async def test_nothing_left_to_do() -> None:
     search = search_in(UNSOLVABLE, BestOfN(n=3, depth=5), Budget(nodes=1000))
     tree, journal = await run(search)
     assert tree.stopped is not None
-    assert (tree.stopped.reason, tree.stopped.detail) == ("exhausted", "nothing is left to expand")
+    assert (tree.stopped.reason, tree.stopped.detail) == (
+        "exhausted",
+        "the trajectories are over: 3 at the depth of 5, the most there may be",
+    )
     assert len(tree) == 16
     check_accounts(search, journal)
 

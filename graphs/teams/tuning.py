@@ -122,7 +122,7 @@ class Tuner(Generic[C]):
     Proposals are made by a tree-structured Parzen estimator over all choices together (Bergstra et al. 2011; Falkner et al. 2018), once there are
     enough random ones to learn from; the paper's Gaussian process needs a tensor library and did no better here. Each is measured
     on ever more items, and goes on only if it is among the best third of those that came so far (asynchronous successive halving,
-    Li et al. 2020). At the end the best few are measured on fresh items: the highest of many means is too high.
+    Li et al. 2020); those to begin with are measured whole. At the end the best few are measured on fresh items: the highest of many means is too high.
 
     Args:
         choices: what is to be chosen.
@@ -132,7 +132,7 @@ class Tuner(Generic[C]):
         fresh: number of further items for the last comparison, >= 0.
         budget: cap over all measurements.
         trials: proposals at most; None for as many as the cap allows.
-        first: choices to begin with.
+        first: choices to begin with, the plainest: measured on all items, for they are what others have to beat.
         finalists: how many are compared at the end, >= 1.
         reserve: part of the cap that is kept for them, in [0, 1).
         at_once: measurements in progress at once, >= 1.
@@ -196,6 +196,7 @@ class _Run(Generic[C]):
             if name.startswith("item "):
                 self._charge(_USAGE.validate_python(kept["usage"]))
         self.known: dict[str, C] = {}
+        self.first = {repr(one) for chosen in of.first if not isinstance(one := self._build(chosen), str)}
         self.values: dict[str, float] = {}
         """Means over all items, by configuration."""
         for row in self.rows:
@@ -300,7 +301,7 @@ class _Run(Generic[C]):
                 return self._row(key, None, len(scores), "short"), None
             scores += [one.score for one in found]
             trial.report(fmean(scores), rung)
-            if rung < self.of.items and trial.should_prune():
+            if rung < self.of.items and trial.should_prune() and key not in self.first:
                 return self._row(key, fmean(scores), rung, "halved"), None
         self.values[key] = fmean(scores)
         return self._row(key, fmean(scores), self.of.items, "whole"), fmean(scores)
@@ -314,8 +315,7 @@ class _Run(Generic[C]):
 
     async def _finals(self, ranked: Sequence[str]) -> list[Finalist[C]]:
         """Compare the best on fresh items, all of them item by item, so that a cap that ends it cuts all alike."""
-        first = [repr(one) for chosen in self.of.first if not isinstance(one := self._build(chosen), str)]
-        plain = next((key for key in ranked if key in first), None)
+        plain = next((key for key in ranked if key in self.first), None)
         chosen = list(ranked[: self.of.finalists])
         # The plainest that did best has to be beaten where nobody was chosen for luck, by more than its standard error (Breiman et al. 1984).
         chosen += [plain] if plain is not None and plain not in chosen else []

@@ -98,6 +98,18 @@ async def test_the_worse_are_stopped_early_on_the_same_items() -> None:
     assert any(row.outcome == "halved" for row in tuned.rows)
 
 
+@pytest.mark.parametrize("begins_with_it", [True, False])
+async def test_the_plainest_are_measured_whole(begins_with_it: bool) -> None:
+    """One that fails on the items that come first is not stopped early where it is one of the plainest; any other is."""
+    late = (3,)
+    measure = Measuring(lambda c, item: float(item >= 4) if c == late else 0.5)
+    first = [{"x0": value} for value in (0, 1, 2, *([3] if begins_with_it else []))]
+    trials = len(first) if begins_with_it else 40
+    tuned = await Tuner(choices(1, 8), chosen, measure, items=12, trials=trials, first=first, seed=1).run()
+    outcomes = {row.outcome for row in tuned.rows if row.configuration == repr(late)}
+    assert (tuned.best == late, "halved" in outcomes) == (begins_with_it, not begins_with_it)
+
+
 async def test_the_cap_is_kept_and_leaves_room_for_the_last_comparison() -> None:
     """Never a call more than allowed; the finalists are measured with what was kept for them."""
     for calls in (60, 100, 333):

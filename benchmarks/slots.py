@@ -6,9 +6,10 @@ A server in a process of its own takes lognormal times (median 50 ms, sigma 1) o
 Best-first search, beams, particles and tree searches go through everything that a real run goes through: client, retries,
 accounts, ledger, machine, journal. A level of a single beam or particle filter waits for its slowest reply, which is its
 nature; several of them side by side (`groups`) fill the slots meanwhile. Beside them, through the same client, its-hub's beam
-search, whose levels are barriers.
+search, whose levels are barriers. Clients may have some more calls out than the server has slots (`ahead`): what waits there
+fills the milliseconds between a reply and the next request.
 
-    python benchmarks/slots.py [--json] [--nodes N] [--searches best-first ...]
+    python benchmarks/slots.py [--json] [--nodes N] [--ahead 2] [--searches best-first ...]
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from branchwise.models.fake_server import Answer, FakeServer, Latency, Stats
 from branchwise.models.retry import Retrying
 
 SLOTS = 16
+AHEAD = 2
 MEDIAN_SECONDS = 0.05
 SIGMA = 1.0
 
@@ -159,9 +161,9 @@ async def use_of(client: Callable[[str], Awaitable[None]], median_seconds: float
     return Use(busy_seconds / SLOTS / window_seconds, wall_seconds, total_seconds / SLOTS, calls)
 
 
-async def search(base_url: str, strategy: bw.Strategy, nodes: int) -> None:
+async def search(base_url: str, strategy: bw.Strategy, nodes: int, ahead: int) -> None:
     """Run an agent that searches, journal and all."""
-    model = await connect("openai:fake", base_url=base_url, api_key="none", slots=SLOTS, native_tools=True)
+    model = await connect("openai:fake", base_url=base_url, api_key="none", slots=SLOTS + ahead, native_tools=True)
     agent = bw.Agent(name="noter", model=model, tools=[note], search=strategy)
     with tempfile.TemporaryDirectory() as folder:
         runner = LocalRunner(RunStore(Path(folder)))
@@ -200,9 +202,9 @@ class Alike(AbstractProcessRewardModel):  # type: ignore[misc]  # its-hub has no
         return [0.5] * len(steps)
 
 
-async def its_hub_beam(base_url: str, calls: int) -> None:
+async def its_hub_beam(base_url: str, calls: int, ahead: int) -> None:
     """Run its-hub's beam search, 4 beams and 16 candidates on each level, for about so many calls."""
-    http = await connect("openai:fake", base_url=base_url, api_key="none", slots=SLOTS)
+    http = await connect("openai:fake", base_url=base_url, api_key="none", slots=SLOTS + ahead)
     with CallLog() as log:
         model = Retrying(Accounted(http, Ledger(Budget(calls=2 * calls)), log))
         steps = StepGeneration(max_steps=max(1, calls // SLOTS - 1), step_token="\n")
@@ -210,23 +212,25 @@ async def its_hub_beam(base_url: str, calls: int) -> None:
     await http.aclose()
 
 
-def clients(names: Sequence[str], nodes: int) -> dict[str, Callable[[str], Awaitable[None]]]:
+def clients(names: Sequence[str], nodes: int, ahead: int) -> dict[str, Callable[[str], Awaitable[None]]]:
     """Return what is measured, by name; what has barriers makes a quarter as many calls, for it takes as long for them."""
     found: dict[str, Callable[[str], Awaitable[None]]] = {}
     for name in names:
         if name == PEER:
-            found[name] = partial(its_hub_beam, calls=max(2 * SLOTS, nodes // 4))
+            found[name] = partial(its_hub_beam, calls=max(2 * SLOTS, nodes // 4), ahead=ahead)
         else:
             some = nodes // 4 if name in BARRIERS else nodes
-            found[name] = partial(search, strategy=SEARCHES[name], nodes=some)
+            found[name] = partial(search, strategy=SEARCHES[name], nodes=some, ahead=ahead)
     return found
 
 
-async def measure(names: Sequence[str], nodes: int, median_seconds: float, progress: Progress) -> dict[str, Use]:
+async def measure(
+    names: Sequence[str], nodes: int, median_seconds: float, ahead: int, progress: Progress
+) -> dict[str, Use]:
     """All clients, one after the other."""
     bar = progress.add_task("measuring", total=len(names))
     uses: dict[str, Use] = {}
-    for name, client in clients(names, nodes).items():
+    for name, client in clients(names, nodes, ahead).items():
         progress.update(bar, description=name)
         uses[name] = await use_of(client, median_seconds)
         progress.advance(bar)
@@ -266,13 +270,14 @@ def main() -> None:
     parser.add_argument(
         "--median-seconds", type=float, default=MEDIAN_SECONDS, help="of a reply; more on a busy machine"
     )
+    parser.add_argument("--ahead", type=int, default=AHEAD, help="calls out beyond the server's slots")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
         asyncio.run(serve(given.median_seconds))
         return
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        uses = asyncio.run(measure(given.searches, given.nodes, given.median_seconds, progress))
+        uses = asyncio.run(measure(given.searches, given.nodes, given.median_seconds, given.ahead, progress))
     if given.json:
         prefixes = {name: "" if name == "best-first" else f"{name.replace('-', '_')}_" for name in uses}
         print(json.dumps({k: v for name, use in uses.items() for k, v in use.to_json(prefixes[name]).items()}))

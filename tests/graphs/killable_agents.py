@@ -88,6 +88,7 @@ def teams(place: Place) -> dict[str, Any]:
         "constraint-loop": bw.teams.ConstraintLoop([must]),
         "plangen": bw.teams.PlanGEN([must], derive=0, ways={"plain": bw.search.BestOfN(n=1)}),
         "logic-blocks": bw.teams.LogicBlocks(),
+        "scattered": bw.teams.ScatteredStacked(solvers=1, critics=1, rewriters=1),
         "explorer-prover": bw.teams.ExplorerProver(patience=1, rounds=4),
     }
 

@@ -23,6 +23,7 @@ from ..core.types import (
     Node,
     NodeId,
     Observation,
+    Place,
     Sampling,
     Step,
     Task,
@@ -43,6 +44,16 @@ from .states import States
 
 HELD = "Not done yet: this has effects outside, and is done when the search commits itself to it."
 """What the trajectory shows of a call that was held back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of a step's calls."""
+
+    observations: tuple[Observation, ...]
+    env_ref: str | None
+    """The state after them."""
+    place: Place | None = None
 
 
 @dataclass
@@ -101,25 +112,24 @@ class Solver:
         work = replace(work, framing=await recalled(work.framing, path, view, self.task, self.agent.memory))
         with await self.ledger.reserve(Usage(nodes=1)) as room:
             turn, logprob = await self._turn(work, path, view, bill)
-            env_ref = parent.env_ref
-            observations: tuple[Observation, ...] = ()
+            done = Done((), parent.env_ref)
             held = work.external == "hold" and self.actor.reaches_out(turn.calls)
             calls = [] if held else self._let(work, turn.calls)
             # A step that acts counts from here on: it may wait for searches within, which must not wait for what it holds.
             room.settle(Usage(nodes=1))
             bill.add(room.actual)
             if held:
-                observations = tuple(Observation(call.id, HELD) for call in turn.calls)
+                done = replace(done, observations=tuple(Observation(call.id, HELD) for call in turn.calls))
             elif turn.calls:
-                observations, env_ref = await self._act(work, calls, path, bill)
+                done = await self._act(work, calls, path, bill)
             elif turn.problem is not None:
-                observations = (Observation("", turn.problem, ok=False),)
+                done = replace(done, observations=(Observation("", turn.problem, ok=False),))
         made = turn.calls if held else tuple(call for call, _ in calls)
-        step = Step(_kind(turn), turn.text, made, observations, self.model.name, logprob, work.framing, held)
+        step = Step(_kind(turn), turn.text, made, done.observations, self.model.name, logprob, work.framing, held)
         answer = turn.answer
         if answer is not None and (variant := self.prompter.variant(path, work.framing)) is not None:
             answer = variant.back(answer, self.task, self.seed)
-        return Node(NodeId(work.id), parent.id, step, env_ref, parent.depth + 1, bill.usage, answer)
+        return Node(NodeId(work.id), parent.id, step, done.env_ref, parent.depth + 1, bill.usage, answer, done.place)
 
     async def _release(self, work: Expand, path: Sequence[Node], parent: Node, bill: Bill) -> Node:
         """Act on a held step; the new node's step is the same with what came of it."""
@@ -129,9 +139,9 @@ class Solver:
         calls = self._let(work, step.calls)
         (await self.ledger.reserve(Usage(nodes=1))).settle(Usage(nodes=1))
         bill.add(Usage(nodes=1))
-        observations, env_ref = await self._act(work, calls, path, bill)
-        done = replace(step, calls=tuple(call for call, _ in calls), observations=observations, held=False)
-        return Node(NodeId(work.id), work.node, done, env_ref, parent.depth + 1, bill.usage)
+        done = await self._act(work, calls, path, bill)
+        step = replace(step, calls=tuple(call for call, _ in calls), observations=done.observations, held=False)
+        return Node(NodeId(work.id), work.node, step, done.env_ref, parent.depth + 1, bill.usage, place=done.place)
 
     async def redone(self, number: NodeId, step: Step, path: Sequence[Node]) -> Node:
         """Act on a step that a person has changed; the new node has what came of it.
@@ -142,11 +152,10 @@ class Solver:
             path: the trajectory that it follows on.
         """
         bill = Bill()
-        observations, env_ref = await self._act(
-            Expand(WorkId(0), ROOT), [(call, None) for call in step.calls], path, bill, alone=True
-        )
-        done = replace(step, observations=observations)
-        return Node(number, path[-1].id, done, env_ref, path[-1].depth + 1, bill.usage)
+        calls = [(call, None) for call in step.calls]
+        done = await self._act(Expand(WorkId(0), ROOT), calls, path, bill, alone=True)
+        step = replace(step, observations=done.observations)
+        return Node(number, path[-1].id, step, done.env_ref, path[-1].depth + 1, bill.usage, place=done.place)
 
     def _whole(self, path: list[Node]) -> list[Node]:
         """Return a path of the tree with what led to its root."""
@@ -187,9 +196,9 @@ class Solver:
 
     async def _act(
         self, work: Expand, calls: Sequence[Refusable], path: Sequence[Node], bill: Bill, *, alone: bool = False
-    ) -> tuple[tuple[Observation, ...], str | None]:
-        """Return what came of calls, and the state after them. `alone`: they start no searches and ask nobody."""
-        env_ref = path[-1].env_ref
+    ) -> Done:
+        """Return what came of calls. `alone`: they start no searches and ask nobody."""
+        env_ref, place = path[-1].env_ref, None
         await self.ensure_state(path, bill)
         async with self._environment(env_ref, bill) as environment:
             ctx = Context(self.task, environment, path, compare=partial(self._compare, bill))
@@ -202,8 +211,8 @@ class Solver:
                 for index, (call, refusal) in enumerate(calls)
             ]
             if environment is not None:
-                env_ref = await environment.snapshot()
-        return tuple(observations), env_ref
+                env_ref, place = await environment.snapshot(), environment.place
+        return Done(tuple(observations), env_ref, place)
 
     # --- verdicts ---
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..core.budget import Bill, Ledger
 from ..core.errors import BudgetExceeded, SandboxError
 from ..core.protocols import Environment, Process, Sandboxes
-from ..core.types import Command, ExecResult, Node, StateCost, StatesReport, Usage
+from ..core.types import Command, ExecResult, Node, Place, StateCost, StatesReport, Usage
 
 if TYPE_CHECKING:
     from .acting import Actor
@@ -160,6 +160,12 @@ class Paid:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
+
+    @property
+    def place(self) -> Place | None:
+        """The page that is shown, where the environment has pages."""
+        shown: Place | None = getattr(self._inner, "place", None)
+        return shown
 
     async def exec(self, command: Command, *, timeout_seconds: float = 60.0, **options: Any) -> ExecResult:
         """Run a program, for at most what is left of the budget's `sandbox_seconds`."""

@@ -232,12 +232,41 @@ def view(
         int | None, typer.Option(help="Show the whole trajectory to this node.", show_default=False)
     ] = None,
     patch: Annotated[bool, typer.Option("--patch", help="Show the chosen node's changes as a patch.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write a page with the tree into this file, pictures included.", show_default=False),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show a run's tree: actions, verdicts, cost, and the chosen path."""
-    from .report import show_run
+    """Show a run's tree: actions, verdicts, cost, and the chosen path; with --html as a page, with pictures of web pages."""
+    from .report import page_of, show_run, write_page
 
-    asyncio.run(show_run(Console(), run_id, node=node, patch=patch, as_json=as_json))
+    if html is None:
+        asyncio.run(show_run(Console(), run_id, node=node, patch=patch, as_json=as_json))
+        return
+    if node is not None or patch or as_json:
+        raise UsageError("--html writes the whole tree; leave out --node, --patch and --json")
+    write_page(Console(), asyncio.run(page_of(run_id)), html)
+
+
+@app.command()
+def film(
+    place: Annotated[
+        str, typer.Argument(help="The run and the node; without a node, the chosen one.", metavar="RUN[/NODE]")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The trace; in the run's folder unless given.", show_default=False),
+    ] = None,
+    video: Annotated[Path | None, typer.Option(help="Record a video, too: FILE.webm.", show_default=False)] = None,
+    agent: Annotated[
+        str | None, typer.Option(help="The agent's file, if it has moved.", metavar="FILE.py:AGENT", show_default=False)
+    ] = None,
+) -> None:
+    """Do what led to a node's web page once more and record it: a trace for `playwright show-trace`, and a video if wanted."""
+    from .filming import record
+
+    asyncio.run(record(Console(), place, output, video, agent))
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import time
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -135,9 +136,40 @@ async def show_run(console: Console, run_id: str, *, node: int | None, patch: bo
             f"model {record.model}",
             highlight=False,
         )
+        if any(one.place is not None for one in tree):
+            hint = f"branchwise view {record.run_id} --html FILE"
+            console.print(f"`{hint}` shows the pages", highlight=False, soft_wrap=True)
         if record.forked:
             place = "/".join(str(record.forked[name]) for name in ("run", "node") if name in record.forked)
             console.print(f"forked from {place}", highlight=False)
+
+
+async def page_of(run_id: str) -> str:
+    """Return a run's tree as an HTML page.
+
+    Raises:
+        UsageError: no such run.
+    """
+    from .page import Shown, html
+
+    run = RunStore().open(run_id)
+    record = run.load()
+    tree, _ = await read_tree(run, record)
+    return html(Shown(record, tree, _status(run, record), run.pictures))
+
+
+def write_page(console: Console, text: str, target: Path) -> None:
+    """Write a page into a file.
+
+    Raises:
+        UsageError: it cannot be written there.
+    """
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--html {target}: {error.strerror}; name a file in a folder that is there") from error
+    told = f"wrote {target} ({len(text) / 1e6:.1f} MB, {text.count('<img ')} pictures)"
+    console.print(told, highlight=False, soft_wrap=True, markup=False)
 
 
 async def patch_of(place: str, since: int | None = None) -> str:

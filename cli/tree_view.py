@@ -10,7 +10,7 @@ from rich.tree import Tree as RichTree
 
 from ..core.marks import visible
 from ..core.tree import Tree
-from ..core.types import ROOT, Node, NodeId, Step
+from ..core.types import ROOT, Node, NodeId, Place, Step
 
 
 def draw(tree: Tree, *, title: str, most: int | None = None) -> RichTree:
@@ -61,7 +61,9 @@ def _label(tree: Tree, node: Node, chosen: set[NodeId], title: str) -> Text:
         label.append(title, style="bold")
     else:
         label.append(f"{node.id} ", style="dim")
-        label.append(action(node.step), style="bold" if on_path else "")
+        label.append(done(node), style="bold" if on_path else "")
+        if node.place is not None:
+            label.append(f"  on {page(node.place)}", style="cyan")
     _append_verdict(label, tree, node.id)
     if tree.status(node.id) == "pruned":
         label.append(f"  pruned: {tree.pruned_for(node.id)}", style="dim")
@@ -83,6 +85,17 @@ def _append_verdict(label: Text, tree: Tree, node: NodeId) -> None:
     label.append(f"  {'✔ ' if passed else ''}{value:.2f}", style=style)
 
 
+def done(node: Node) -> str:
+    """Return what a node's step did in one short line: on a page in the words of the page, else the calls that were made."""
+    place = node.place
+    return action(node.step) if place is None or not place.action else _line(place.action, 72)
+
+
+def page(place: Place, width: int = 40) -> str:
+    """Return which page is shown in one short line: its title, or its address where it has none."""
+    return _line(place.title or place.address, width)
+
+
 def action(step: Step | None, width: int = 72) -> str:
     """Return a step in one short line."""
     if step is None:
@@ -95,6 +108,10 @@ def action(step: Step | None, width: int = 72) -> str:
             text += " → error"
     else:
         text = f"{step.kind}: {step.text}"
+    return _line(text, width)
+
+
+def _line(text: str, width: int) -> str:
     text = visible(" ".join(text.split())[: width + 1])
     return text if len(text) <= width else text[: width - 1] + "…"
 
@@ -115,6 +132,8 @@ def steps_of(tree: Tree, node: NodeId) -> str:
         usage = here.usage
         cost = f"{usage.tokens} tokens, sandbox {usage.sandbox_seconds:.2f} s, {usage.snapshot_bytes:,} bytes new"
         parts.append(f"[bold]step {here.depth}[/] [dim](node {here.id}, {cost})[/]")
+        if here.place is not None:
+            parts.append(f"[blue]page[/] {escape(page(here.place, 80))} [dim]{escape(visible(here.place.address))}[/]")
         if step.text:
             parts.append(escape(visible(step.text.strip())))
         parts += [

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
-from .errors import UsageError, VerifierError
+from .errors import ToolError, UsageError, VerifierError
 from .events import Event, Work
 from .keys import derive_seed
-from .people import Answers, Question, Waiting
+from .people import APPROVAL, Answers, Approval, Question, Waiting
 from .tree import TreeView
 from .types import (
     JSON,
@@ -325,6 +325,28 @@ class Sandboxes(Protocol):
 
     async def aclose(self) -> None:
         """Remove every sandbox of this supply. Snapshots stay."""
+        ...
+
+
+@runtime_checkable
+class Portrays(Protocol):
+    """A supply whose environments can be seen."""
+
+    def keep_pictures(self, folder: Path) -> None:
+        """Keep a small picture of every state in a folder from now on, called by the state's address."""
+        ...
+
+
+@runtime_checkable
+class Shows(Protocol):
+    """What a supply may be beside: one whose environments show something before the first step, such as a page."""
+
+    async def first_look(self, ref: str | None) -> str:
+        """Return what an environment in the state `ref` shows, as text for a model: data, never instructions.
+
+        Raises:
+            SandboxError: there is nothing to be had.
+        """
         ...
 
 
@@ -721,6 +743,8 @@ class Context:
     """How many questions the call has asked."""
     compare: Callable[[Verifier, str, str], Awaitable[Verdict]] | None = None
     """Has a verifier that compares judge two texts, paid by the run; None where there is no run."""
+    unasked: bool = False
+    """Whether nobody wants to be asked before something with effects outside is done: `Agent(approve="never")`."""
 
     async def ask(self, question: str, schema: Mapping[str, JSON] | None = None) -> JSON:
         """Ask a person and return the answer.
@@ -735,12 +759,37 @@ class Context:
         Raises:
             UsageError: there is no run, so nobody can be asked.
         """
+        return self._asked(lambda name: Question(name, "ask", question, schema or {"type": "string"}))
+
+    async def approval(self, tool: str, arguments: Mapping[str, JSON]) -> None:
+        """Have a person approve what the call is about to do, where anybody wants to be asked; it waits like `ask`.
+
+        For tools that know better than their arguments what they are about to do (`Tool.asks_first`).
+
+        Args:
+            tool: the tool's name.
+            arguments: what the person is shown: what will be done, from what is so and not from what a model says of it.
+
+        Raises:
+            ToolError: the person did not allow it.
+            UsageError: there is no run, so nobody can be asked.
+        """
+        if self.unasked:
+            return
+        text = f"May {tool} be called?"
+        answer = self._asked(lambda name: Question(name, "approve", text, APPROVAL, tool, arguments))
+        approval = Approval.read(answer)
+        if not approval.approved:
+            raise ToolError(f"a person did not allow this: {approval.reason or 'no reason was given'}")
+
+    def _asked(self, question: Callable[[str], Question]) -> JSON:
+        """Return the answer to a question, which is made with its name."""
         if self.people is None:
             raise UsageError("nobody can be asked here: the call is not part of a run, or only repeats an action")
         self.asked += 1
         key = f"{self.call}.ask{self.asked}"
         if (answer := self.people.answer(key)) is None:
-            raise Waiting(Question(self.people.question_id(key), "ask", question, schema or {"type": "string"}))
+            raise Waiting(question(self.people.question_id(key)))
         return answer
 
     def group(self, budget: Budget | None = None) -> Group:

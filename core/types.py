@@ -325,6 +325,16 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Which page an environment shows and how it got there, for people. The words are the page's: data of a stranger."""
+
+    title: str = ""
+    address: str = ""
+    action: str = ""
+    """What the step did to the page last, and to what; empty where it only looked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A trajectory prefix: its parent's plus one step. Status and verdicts are kept by the `Tree`."""
 
@@ -337,6 +347,8 @@ class Node:
     usage: Usage = NO_USAGE
     answer: str | None = None
     """Set where the trajectory ends here."""
+    place: Place | None = None
+    """The page that the step led to, where its environment has pages."""
 
 
 NodeStatus = Literal["live", "done", "pruned"]

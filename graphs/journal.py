@@ -132,6 +132,11 @@ class Run:
         """Folder of the environment snapshots."""
         return self.folder / "snapshots"
 
+    @property
+    def pictures(self) -> Path:
+        """Folder of small pictures of states, where environments have pages."""
+        return self.folder / "pictures"
+
     def load(self) -> RunRecord:
         """Read the record.
 

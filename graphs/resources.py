@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..agents.agent import Agent
 from ..core.events import Event
 from ..core.observing import UNOBSERVED, Observer
-from ..core.protocols import Meter, Model, Sandboxes, SandboxSpec
+from ..core.protocols import Meter, Model, Portrays, Sandboxes, SandboxSpec
 from ..core.tree import Tree
 from ..core.types import JSON, NO_USAGE, Budget, Usage
 from ..models.accounts import CallLog, is_within
@@ -102,6 +102,8 @@ class Resources:
                     return supply, retention
             supply = await agent.sandbox.start(self.run.folder.name, self.run.snapshots)
             self.stack.push_async_callback(supply.aclose)
+            if isinstance(supply, Portrays):
+                supply.keep_pictures(self.run.pictures)
             limit = self.budget.snapshot_bytes
             retention = Retention(supply.snapshots, limit or 0)
             supply.snapshots.bound(limit, retention.make_room)

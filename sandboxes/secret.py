@@ -8,8 +8,9 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from html import escape
 from typing import Self
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from pydantic import SecretStr
 
@@ -77,6 +78,16 @@ class Secrets:
         clean = self._pattern.sub(self._named, data)
         begun = self.begun(clean) if cut else 0
         return clean if begun < _TELLING_BYTES else clean[:-begun] + b"[secret]"
+
+    def redact_text(self, text: str) -> str:
+        """Return `text` with every secret replaced by its name."""
+        if self._pattern is None:
+            return text
+        return self.redact(text.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
+
+    def places(self, data: bytes) -> list[tuple[int, int]]:
+        """Return where `data` holds secrets: first byte, and the one after the last."""
+        return [] if self._pattern is None else [found.span() for found in self._pattern.finditer(data)]
 
     def redactor(self) -> Redactor:
         """Return a redactor for a stream that arrives in pieces."""
@@ -162,7 +173,15 @@ class CleanProcess:
 
 
 def _forms(value: str) -> set[bytes]:
-    """Return how a value may be written: plainly, in a URL, in JSON, in base64."""
+    """Return how a value may be written: plainly, in a URL, in a form that is sent, in JSON, in HTML, in base64."""
     plain = value.encode("utf-8", "surrogateescape")
     encoded = base64.b64encode(plain).rstrip(b"=")
-    return {plain, quote(plain, safe="").encode(), json.dumps(value)[1:-1].encode(), encoded[: len(plain) * 4 // 3]}
+    sent = quote_plus(plain, safe="*").replace("~", "%7E").encode()
+    return {
+        plain,
+        quote(plain, safe="").encode(),
+        sent,
+        json.dumps(value)[1:-1].encode(),
+        escape(value).encode("utf-8", "surrogateescape"),
+        encoded[: len(plain) * 4 // 3],
+    }

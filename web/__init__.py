@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from .browser import Browser
     from .environment import Outcome, WebEnvironment, pages
+    from .filming import film
     from .observation import Observation
     from .policy import Policy
     from .site import Site, World
@@ -44,6 +45,7 @@ else:
             """,
             "browser": "Browser",
             "environment": "Outcome WebEnvironment pages",
+            "filming": "film",
             "observation": "Observation",
             "policy": "Policy",
             "site": "Site World",
@@ -80,6 +82,7 @@ __all__ = [
     "WebSandboxes",
     "World",
     "action_schema",
+    "film",
     "pages",
     "parse_action",
 ]

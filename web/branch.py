@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,6 +16,7 @@ from .live import Live
 from .script import page_script
 from .settling import Patience
 from .site import World
+from .targets import Found
 
 if TYPE_CHECKING:
     from .supply import WebSandboxes
@@ -39,12 +41,16 @@ class Branch:
             self._check,
             self._file,
         )
+        self.touched: Found | None = None
+        """What was acted on last."""
+        self.portrait: asyncio.Future[None] | None = None
+        """A picture that is being taken: until then nothing may be done here."""
         self._supply = supply
         self.world = world
 
     @classmethod
-    async def make(cls, supply: WebSandboxes, receiver: Receiver, *, storage: StorageState | None) -> Self:
-        """Return a branch with no page yet."""
+    async def make(cls, supply: WebSandboxes, receiver: Receiver, *, storage: StorageState | None, **more: Any) -> Self:
+        """Return a branch with no page yet. `more` are further options of Playwright's contexts."""
         spec = supply.spec
         world = None if spec.site is None else await spec.site.open()
         try:
@@ -60,7 +66,7 @@ class Branch:
                 "user_agent": spec.user_agent,
                 "storage_state": storage or spec.storage,
             }
-            given = {name: value for name, value in options.items() if value is not None}
+            given = {name: value for name, value in {**options, **more}.items() if value is not None}
             context = await supply.chromium.context(**given)
         except BaseException:
             if world is not None:
@@ -117,6 +123,12 @@ class Branch:
             return f"the download {name!r} failed: {str(error).partition(chr(10))[0][:120]}"
         finally:
             await download.delete()
+
+    async def portrayed(self) -> None:
+        """Wait for a picture that is being taken."""
+        portrait, self.portrait = self.portrait, None
+        if portrait is not None:
+            await portrait
 
     async def close(self) -> None:
         """Close the context and its world. Idempotent."""

@@ -80,6 +80,12 @@ class Browser(BaseModel):
     kept_contexts: int = Field(
         default=3, ge=0, le=32, description="of those, most that wait open for their branch to go on"
     )
+    pictures_mb: int = Field(
+        default=16,
+        ge=0,
+        le=4096,
+        description="most MiB of a run's small pictures of pages, the oldest dropped; 0: none",
+    )
     download_mb: int = Field(default=32, ge=1, description="most MiB of one downloaded file")
 
     def __init__(self, url: str | None = None, **settings: Any) -> None:

@@ -7,13 +7,14 @@ import contextlib
 import logging
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import psutil
-from playwright.async_api import Browser, BrowserContext, Error, Playwright, async_playwright
+from playwright.async_api import Browser, BrowserContext, Error, Playwright, PlaywrightContextManager, async_playwright
 
 from ..core.errors import SandboxStartFailed
 
@@ -151,7 +152,11 @@ class Chromium:
                 await self._stop()
 
     async def _start(self) -> Browser:
-        self._playwright = await async_playwright().start()
+        if self._launch.headed:
+            check_display()
+        manager = async_playwright()
+        self._playwright = await manager.start()
+        _heed_driver(manager)
         own = self._playwright.chromium.executable_path
         executable = find_chromium(self._launch.executable, own, headed=self._launch.headed)
         sandboxed = os.geteuid() != 0 if self._launch.sandboxed is None else self._launch.sandboxed
@@ -183,6 +188,31 @@ class Chromium:
         if self._profile is not None:
             await asyncio.to_thread(shutil.rmtree, self._profile, ignore_errors=True)
             self._profile = None
+
+
+def check_display() -> None:
+    """Refuse to show a window where there is nothing to show it on.
+
+    Raises:
+        SandboxStartFailed: there is no display.
+    """
+    if sys.platform == "linux" and not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
+        raise SandboxStartFailed(
+            "headed=True shows the browser's window, and there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set); begin it "
+            "in a desktop session or under `xvfb-run`, or leave headed out"
+        )
+
+
+def _heed_driver(manager: PlaywrightContextManager) -> None:
+    """Take note of the driver's end where nobody else does.
+
+    Playwright keeps the error of a driver that died in a future that it never looks at again, and asyncio complains of that when
+    the future is collected, at some later time. That the driver is gone is seen by the calls that fail.
+    """
+    transport = getattr(getattr(manager, "_client", None), "_transport", None)
+    ended = getattr(transport, "on_error_future", None)
+    if isinstance(ended, asyncio.Future):
+        ended.add_done_callback(lambda future: future.cancelled() or future.exception())
 
 
 def is_lost(error: Exception) -> bool:

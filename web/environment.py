@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from ..core.errors import ActionFailed, ActionHeld, SandboxLost, UsageError
 from ..core.protocols import Capability, Context, Environment, Process
-from ..core.types import StateCost
+from ..core.types import Place, StateCost
 from ..sandboxes.history import PAGES
 from ..sandboxes.manifest import Entry
 from .actions import Acting, Answer, Dialog, Find, GiveUp, Read
 from .branch import Branch
 from .eyes import Eyes
 from .files import Files
-from .live import PageStuck
+from .live import PageStuck, Sent
 from .looking import look
 from .marking import marked
 from .observation import Observation
@@ -27,6 +27,7 @@ from .replaying import sealed
 from .settling import settle
 from .site import World
 from .targets import Found, find
+from .wording import in_words
 
 if TYPE_CHECKING:
     from .supply import WebSandboxes
@@ -81,6 +82,8 @@ class WebEnvironment:
         limit = supply.spec.download_mb << 20
         self._files = Files(supply.store, supply.secrets, entries, upload_bytes=limit)
         self._eyes = Eyes(supply.spec, supply.secrets)
+        self._did = ""
+        """What was done last since the state was opened, in words."""
 
     # --- pages ---
 
@@ -181,6 +184,8 @@ class WebEnvironment:
             self._past = past
         if trouble is not None:
             raise trouble
+        self._did = in_words(action, targets)
+        branch.touched = found
         return Outcome(said, seen)
 
     async def _do(
@@ -206,17 +211,24 @@ class WebEnvironment:
         Raises:
             ActionHeld: it cannot, and nobody has committed to it.
         """
-        target = None if found is None else found.target
-        if isinstance(action, Dialog) and action.accept and branch.live.dialog is not None:
-            target = Target(0, (), branch.live.dialog.type, branch.live.dialog.message)
-        if found is not None and (action.do == "press" or getattr(action, "enter", False)):
-            target = replace(found.target, method=str(found.told.get("enters", "")))
+        target = self._meant(branch, action, found)
         why = self._supply.spec.effective_policy.why(action, target)
         if why is not None and not final:
             raise ActionHeld(
                 f"{action.do} on {target} was not done: {why}, which cannot be taken back; it needs approval"
             )
         return why is not None
+
+    @staticmethod
+    def _meant(branch: Branch, action: Acting, found: Found | None) -> Target | None:
+        """Return what an action would act on: an open dialog, or the form that a key sends, where it is one of these."""
+        if isinstance(action, Dialog) and action.accept and branch.live.dialog is not None:
+            return Target(0, (), branch.live.dialog.type, branch.live.dialog.message)
+        if found is None:
+            return None
+        if action.do == "press" or getattr(action, "enter", False):
+            return replace(found.target, method=str(found.told.get("enters", "")))
+        return found.target
 
     async def _targets(self, branch: Branch, action: Acting, found: Found | None) -> dict[str, Mapping[str, Any]]:
         """Return what an action's references mean, in words that find it in another context."""
@@ -228,8 +240,25 @@ class WebEnvironment:
             targets[other] = end.target.record()
         return targets
 
+    async def about(self, action: Acting) -> dict[str, str]:
+        """Return what an action is about, from the page itself, for whoever has to approve it. Nothing is done.
+
+        Returns:
+            `on` (role and name of what it is done to, or a dialog's question), `page` (the address), `why` it cannot be taken back.
+
+        Raises:
+            ActionFailed: what it is about is not there, or cannot be reached.
+        """
+        seen = await self.observe()
+        found = await self._surviving(lambda branch: branch.hands.aim(action, self._eyes.known))
+        branch = await self._live()
+        target = self._meant(branch, action, found)
+        why = self._supply.spec.effective_policy.why(action, target)
+        told = {"on": str(target) if target is not None else "the page", "page": seen.url, "why": why or ""}
+        return {name: self._supply.secrets.redact_text(text) for name, text in told.items() if text}
+
     async def screenshot(self, *, marks: bool = False) -> bytes:
-        """Return the visible part of the page in front as a JPEG image.
+        """Return the visible part of the page in front as a JPEG image, secrets masked.
 
         Args:
             marks: draw a box around everything that has a reference, with the reference beside it.
@@ -237,7 +266,8 @@ class WebEnvironment:
         Raises:
             ActionFailed: the page does not answer.
         """
-        return await self._surviving(lambda branch: marked(branch.live, self._supply.chromium, marks=marks))
+        supply = self._supply
+        return await self._surviving(lambda branch: marked(branch.live, supply.darkroom, supply.veil, marks=marks))
 
     async def evaluate(self, script: str, argument: Any = None) -> Any:
         """Run JavaScript in the page in front and return what it returns as data; for verifiers, not for agents.
@@ -253,6 +283,11 @@ class WebEnvironment:
         """Return this branch's copy of the site, for predicates on the server's side; None where the server is what it is."""
         return await self._surviving(_world)
 
+    async def requests(self) -> list[Sent]:
+        """Return what this branch's pages have sent since the start page and what was answered, for verifiers; secrets by their names."""
+        sent = await self._surviving(_requests)
+        return [replace(one, url=self._supply.secrets.redact_text(one.url)) for one in sent]
+
     async def ref_of(self, selector: str) -> str | None:
         """Return the reference of the first element of the front tab's page that a CSS selector finds.
 
@@ -264,6 +299,15 @@ class WebEnvironment:
     async def cookies(self) -> list[Mapping[str, Any]]:
         """Return the cookies of this branch, for verifiers."""
         return await self._surviving(_cookies)
+
+    @property
+    def place(self) -> Place | None:
+        """The page that was seen last and what was done to it here, without secrets; None before the first look."""
+        seen = self._eyes.seen
+        if seen is None:
+            return None
+        title, address, action = (self._supply.secrets.redact_text(text) for text in (seen.title, seen.url, self._did))
+        return Place(title, address, action)
 
     @property
     def history(self) -> tuple[PastStep, ...]:
@@ -349,6 +393,7 @@ class WebEnvironment:
             if self._past is None:
                 # References are given out in the same order to whoever opens the start page.
                 await look(self._branch.live, screens=self._supply.spec.screens)
+                await self._supply.portray_start(self._branch)
                 self._past = Past(self._supply.start, (), await sealed(self._branch.live))
             self.cost += StateCost(time.monotonic() - begun)
         return self._branch
@@ -419,6 +464,10 @@ def _no_programs() -> NoReturn:
 
 async def _world(branch: Branch) -> World | None:
     return branch.world
+
+
+async def _requests(branch: Branch) -> list[Sent]:
+    return list(branch.live.requests)
 
 
 async def _cookies(branch: Branch) -> list[Mapping[str, Any]]:

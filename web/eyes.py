@@ -32,6 +32,11 @@ class Eyes:
         self._secrets = secrets
         self._seen: Observation | None = None
 
+    @property
+    def seen(self) -> Observation | None:
+        """The last look, uncut; None before the first."""
+        return self._seen
+
     async def look(self, branch: Branch, *, part: int = 1) -> Observation:
         """Return what the page in front looks like, and what has changed since the last look.
 
@@ -103,7 +108,7 @@ class Eyes:
         )
 
     def _redacted(self, text: str) -> str:
-        return self._secrets.redact(text.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
+        return self._secrets.redact_text(text)
 
 
 def _cut(seen: Observation, part: int, limit_chars: int) -> Observation:

@@ -241,7 +241,10 @@ class Hands:
         return on
 
     async def _fill(self, action: Fill, found: Found) -> str:
-        text = action.text if action.secret is None else self.secret(action.secret, found.frame.url)
+        text = action.text
+        if action.secret is not None:
+            text = self.secret(action.secret, found.frame.url)
+            await self.live.call(found.frame, "hush", found.number)
         begun: Mapping[str, Any] | None = await self.live.call(found.frame, "begin", found.number, text)
         if begun is None:
             return ""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from playwright.async_api import BrowserContext, Dialog, Download, Error, FileChooser, Frame, Page, Request
+from playwright.async_api import BrowserContext, Dialog, Download, Error, FileChooser, Frame, Page, Request, Response
 
 from ..core.errors import ActionFailed, SandboxLost, ToolError
 from .chromium import is_lost
@@ -16,6 +17,17 @@ from .script import CALL
 _CLOSE_SECONDS = 5.0
 _TABS_MOST = 12
 _KEPT_NOTES = 20
+_REQUESTS_MOST = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request that a page has sent, and that was answered."""
+
+    method: str
+    url: str
+    kind: str
+    """What it was for, in the browser's words: `document`, `fetch`, `image` ..."""
 
 
 class PageStuck(ToolError):
@@ -66,7 +78,10 @@ class Live:
         """Tabs that pages are opening and that are not there yet."""
         self._on_download = on_download
         self._answer_seconds = answer_seconds
+        self.requests: list[Sent] = []
+        """What was sent and answered, the first of it."""
         context.on("page", self._adopt)
+        context.on("response", self._on_response)
 
     # --- what happens ---
 
@@ -124,6 +139,11 @@ class Live:
         with contextlib.suppress(Error):  # requests of workers have no frame
             if request.is_navigation_request() and request.frame.parent_frame is None:
                 self.loading[request.frame.page] = request
+
+    def _on_response(self, response: Response) -> None:
+        if len(self.requests) < _REQUESTS_MOST:
+            request = response.request
+            self.requests.append(Sent(request.method, request.url, request.resource_type))
 
     def _on_request_over(self, request: Request) -> None:
         for page, waiting in list(self.loading.items()):
@@ -327,7 +347,10 @@ class Live:
             SandboxLost: the browser is gone.
         """
         try:
-            return await self.page.screenshot(type="jpeg", quality=quality, timeout=self._answer_seconds * 1000)
+            # The caret stays: hiding it would leave a style attribute on every field, which makes it another page.
+            return await self.page.screenshot(
+                type="jpeg", quality=quality, caret="initial", timeout=self._answer_seconds * 1000
+            )
         except Error as error:
             self.check(error)
             raise PageStuck(f"no picture can be taken: {_first_line(error.message)}") from error

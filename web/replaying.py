@@ -18,7 +18,14 @@ from .targets import again
 _LOOKS_SECONDS = 0.02
 
 
-async def replay(branch: Branch, past: Past, content: Callable[[str], bytes], *, patient: bool) -> None:
+async def replay(
+    branch: Branch,
+    past: Past,
+    content: Callable[[str], bytes],
+    *,
+    patient: bool,
+    before: Callable[[int, PastStep], Awaitable[None]] | None = None,
+) -> None:
     """Do all steps of a past again, and compare what the context shows after each.
 
     Args:
@@ -27,16 +34,19 @@ async def replay(branch: Branch, past: Past, content: Callable[[str], bytes], *,
         content: returns a content of the store by its digest.
         patient: wait after every step as long as the first time. Otherwise a step counts as over as soon as the page shows
             what it showed then.
+        before: told the number of every step, from 1, and the step before it is done.
 
     Raises:
         StateDiverged: a step could not be done, or led elsewhere.
         SandboxLost: the browser is gone.
     """
-    before = ""
+    last = ""
     live, hands = branch.live, branch.hands
     for number, step in enumerate(past.steps, 1):
         what = f"step {number} of {len(past.steps)} ({step.action.get('do')})"
         branch.files = _giver(step.files, content)
+        if before is not None:
+            await before(number, step)
         try:
             await _again(hands, live, step)
         except StateDiverged as error:
@@ -45,11 +55,11 @@ async def replay(branch: Branch, past: Past, content: Callable[[str], bytes], *,
             if not step.failed:
                 raise StateDiverged(f"{what} cannot be done again: {error}") from error
         # Where nothing was to be seen of a step, being as expected at once says nothing: it is waited for in full.
-        early = not patient and step.fingerprint != before
+        early = not patient and step.fingerprint != last
         found = await _arrived(live, hands, step.fingerprint, early=early)
         if found.fingerprint != step.fingerprint:
             raise StateDiverged(f"{what} led to another page than before, {_shown(live)}")
-        before = step.fingerprint
+        last = step.fingerprint
     if not past.steps and (await sealed(live)).fingerprint != past.seal.fingerprint:
         raise StateDiverged(f"the start page is not what it was, {_shown(live)}")
 

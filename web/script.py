@@ -10,7 +10,7 @@ from importlib import resources
 _PARTS = ("hooks", "names", "refs", "walk", "act")
 _EXPORTED = (
     "settle, observe, seal, adopt, find, locate, alike, begin, valueOf, isChecked, select, scrollIt, search, boxes, elementOf, "
-    "refOf, focusOn, focusedRef, lacks, tell, numberOf"
+    "refOf, focusOn, focusedRef, lacks, tell, numberOf, boxOf, hush, inked"
 )
 
 CALL = "([name, args]) => globalThis[Symbol.for('branchwise.page')][name](...args)"

@@ -23,7 +23,11 @@ from .browser import Browser
 from .chromium import Chromium, Launch
 from .environment import WebEnvironment
 from .guard import Gateway
+from .live import Sent
+from .marking import Darkroom
+from .masking import Veil
 from .past import Past
+from .pictures import START, Album
 from .replaying import replay, sealed
 from .sealing import adopt
 from .settling import settle
@@ -47,6 +51,8 @@ class Clone:
     storage: StorageState
     session: tuple[tuple[str, Any], ...]
     """Entries of each tab's session storage, by origin."""
+    requests: tuple[Sent, ...]
+    """What was sent on the way there."""
 
 
 @dataclass
@@ -78,6 +84,9 @@ class WebSandboxes:
         self.ways = WaysReport()
         self.gateway = gateway
         self.chromium = chromium
+        self.veil = Veil(self.secrets)
+        self.darkroom = Darkroom(chromium)
+        self.album: Album | None = None
         self.proxy = proxy
         self.start = start
         self.roots = spec.roots(start)
@@ -126,15 +135,40 @@ class WebSandboxes:
     async def open(self, ref: str | None = None) -> WebEnvironment:
         return WebEnvironment(self, self.store.empty_ref if ref is None else ref)
 
+    async def first_look(self, ref: str | None) -> str:
+        """Return what the pages of a state show, for the first message to a model.
+
+        Raises:
+            SandboxError: the start page cannot be reached, or does not answer.
+        """
+        env = await self.open(ref)
+        try:
+            return (await env.observe()).text
+        except ToolError as error:
+            raise SandboxError(f"the start page cannot be looked at: {error}") from error
+        finally:
+            await env.close()
+
     async def keep(self, folder: Path) -> str:
         return await asyncio.to_thread(self.store.keep, folder, limit_bytes=self.spec.download_mb << 20)
 
     def diff(self, old: str, new: str) -> tuple[dict[str, bytes], list[str]]:
         return self.store.diff(old, new)
 
+    def keep_pictures(self, folder: Path) -> None:
+        """Keep a small picture of every state in a folder from now on, as far as `Browser.pictures_mb` goes."""
+        if self.spec.pictures_mb:
+            self.album = Album(folder, self.spec.pictures_mb << 20, self.darkroom, self.veil)
+
+    async def portray_start(self, branch: Branch) -> None:
+        """Take a picture of the start page, where pictures are kept and there is none yet."""
+        if self.album is not None:
+            await self.album.take(START, branch)
+
     async def aclose(self) -> None:
         for branch in list(self._open):
             await self.discard(branch)
+        await self.darkroom.close()
         await self.gateway.close()
         await self.chromium.release()
 
@@ -205,13 +239,24 @@ class WebSandboxes:
             raise
         return branch
 
-    async def _new(self, download: Callable[[str, bytes], Awaitable[str]], clone: Clone | None = None) -> Branch:
+    async def blank(self, **options: Any) -> Branch:
+        """Return a branch with no page yet, whose downloads are dropped.
+
+        Args:
+            **options: further options of Playwright's contexts.
+        """
+        return await self._new(_unheard, **options)
+
+    async def _new(
+        self, download: Callable[[str, bytes], Awaitable[str]], clone: Clone | None = None, **options: Any
+    ) -> Branch:
         """Return an empty context, waiting for a slot; one that waits for its branch to go on makes way."""
         if self._slots.locked():
             await self._drop_oldest()
         await self._slots.acquire()
         try:
-            branch = await Branch.make(self, download, storage=None if clone is None else clone.storage)
+            storage = None if clone is None else clone.storage
+            branch = await Branch.make(self, download, storage=storage, **options)
         except BaseException:
             self._slots.release()
             raise
@@ -224,12 +269,20 @@ class WebSandboxes:
             return
         self._open.discard(branch)
         try:
+            await branch.portrayed()
+        finally:
+            await self._close(branch)
+
+    async def _close(self, branch: Branch) -> None:
+        try:
             await branch.close()
         finally:
             self._slots.release()
 
     async def park(self, branch: Branch, ref: str) -> None:
         """Keep a branch open in its state, for whoever opens that next; the one that has waited longest is closed for it."""
+        if self.album is not None:
+            self.album.begin(ref, branch)
         if not self.spec.kept_contexts or not branch.live.alive:
             await self.discard(branch)
             return
@@ -254,6 +307,7 @@ class WebSandboxes:
             if not waiting:
                 del self._kept[ref]
             try:
+                await branch.portrayed()
                 same = (await sealed(branch.live)).fingerprint == past.seal.fingerprint
             except (SandboxLost, ToolError):
                 same = False
@@ -276,7 +330,8 @@ class WebSandboxes:
                 storage = await live.context.storage_state(indexed_db=True)
                 rows = [[page.url, await page.evaluate(_SESSION_STORAGE)] for page in live.pages]
             session = tuple((str(url), entries) for url, entries in rows if entries)
-            self._clones[ref] = Clone(tuple(page.url for page in live.pages), storage, session)
+            urls = tuple(page.url for page in live.pages)
+            self._clones[ref] = Clone(urls, storage, session, tuple(live.requests))
             while len(self._clones) > _CLONES_REMEMBERED:
                 self._clones.popitem(last=False)
 
@@ -298,6 +353,7 @@ class WebSandboxes:
             branch.live.forget()
             if (await sealed(branch.live)).fingerprint == past.seal.fingerprint:
                 await adopt(branch.live, past.seal)
+                branch.live.requests[:] = clone.requests
                 return branch
         except (ToolError, SandboxLost, Error):
             pass  # doing it all again shows what is the matter

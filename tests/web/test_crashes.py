@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import re
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -61,7 +63,9 @@ async def test_a_killed_browser_is_started_again(site: SmallSite, tmp_path: Path
 
 
 async def test_a_killed_driver_is_started_again(site: SmallSite, tmp_path: Path) -> None:
-    """It speaks with the browser for us; without it nothing can be said to have been closed."""
+    """It speaks with the browser for us. Its end is no news when what is left of it is collected."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
     supply = await Browser(site.url + "/").start("test", tmp_path / "states")
     env = await supply.open()
     await do(env, '"Add"')
@@ -70,6 +74,8 @@ async def test_a_killed_driver_is_started_again(site: SmallSite, tmp_path: Path)
     assert "xx" in shown(await do(env, '"Add"'))
     await env.close()
     await supply.aclose()
+    gc.collect()
+    assert complaints == []
 
 
 async def test_what_was_done_for_good_is_not_repeated(site: SmallSite, tmp_path: Path) -> None:

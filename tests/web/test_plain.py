@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from branchwise.core.errors import ActionFailed, ToolArgumentsInvalid
+from branchwise.core.errors import ActionFailed, SandboxStartFailed, ToolArgumentsInvalid
 from branchwise.web import Browser, Click, Fill, Observation, Policy, Press, action_schema, parse_action
 from branchwise.web.browser import secret_for
-from branchwise.web.chromium import find_chromium
+from branchwise.web.chromium import check_display, find_chromium
 from branchwise.web.guard import check_url
 from branchwise.web.observation import changes, in_parts
 from branchwise.web.policy import REVERSIBLE, Target
@@ -127,6 +127,8 @@ def test_a_browser_begins_somewhere() -> None:
         Browser("example.org")
     with pytest.raises(ValueError, match="must be less than contexts"):
         Browser("https://example.org/", contexts=2, kept_contexts=2)
+    with pytest.raises(ValueError, match="pictures_mb"):
+        Browser("https://example.org/", pictures_mb=-1)
 
 
 def test_pages_reach_their_own_host_alone() -> None:
@@ -145,10 +147,18 @@ def test_secrets_are_for_their_hosts() -> None:
     assert "correct horse" not in repr(spec)
 
 
+def test_a_window_needs_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one it is said so, and what to do, before anything is started."""
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SandboxStartFailed, match=r"no display .* or leave headed out"):
+        check_display()
+    monkeypatch.setenv("DISPLAY", ":7")
+    check_display()
+
+
 def test_a_browser_that_is_named_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the setting before the variable, before Playwright's own; one that is not there is said to be missing."""
-    from branchwise.core.errors import SandboxStartFailed
-
     own, other = tmp_path / "own", tmp_path / "other"
     for path in (own, other):
         path.write_text("#!/bin/sh\n")

@@ -228,6 +228,44 @@ function boxes(most) {
     return found;
 }
 
+function boxOf(number) {
+    const element = elementOf(number);
+    if (!element || !shown(element)) return null;
+    const { x, y, width, height } = element.getBoundingClientRect();
+    return width < 2 || height < 2 ? null : { x, y, width, height };
+}
+
+// Fields that a secret was filled into; what they show is nobody's business, whatever the page makes of it.
+const hushed = new WeakSet();
+
+function hush(number) {
+    const element = elementOf(number);
+    if (element) hushed.add(element);
+}
+
+// Texts and form contents in view with their places, for whoever has to keep some of them out of a picture.
+function inked(most) {
+    const found = [];
+    const add = (text, box, field, hidden) => {
+        const seen = box.width > 0 && box.height > 0 && box.bottom > 0 && box.right > 0 && box.top < innerHeight && box.left < innerWidth;
+        if (seen) found.push({ text, field, hidden, x: box.x, y: box.y, width: box.width, height: box.height });
+    };
+    for (const node of composed(document.documentElement)) {
+        if (found.length >= most) break;
+        if (node.nodeType === 3) {
+            if (!node.data.trim() || (node.parentElement && SKIPPED.has(node.parentElement.tagName))) continue;
+            const range = document.createRange();
+            range.selectNodeContents(node);
+            add(node.data, range.getBoundingClientRect(), false, false);
+        } else if (node.nodeType === 1) {
+            const box = () => node.getBoundingClientRect();
+            if (hushed.has(node) || node.type === "password") add("", box(), true, true);
+            else if (node.tagName === "SELECT") add([...node.selectedOptions].map((one) => one.label).join(" "), box(), true, false);
+            else if (VALUED.has(node.tagName) && typeof node.value === "string") add(node.value || node.placeholder || "", box(), true, false);
+        }
+    }
+    return found;
+}
 
 function focusOn(number) {
     const element = elementOf(number);

@@ -9,6 +9,16 @@ WAYS = """<!doctype html><title>Ways out</title>
 <script src="OUT/script"></script><object data="OUT/object"></object><video src="OUT/video"></video>
 <iframe src="data:text/html,<img src='OUT/from-data'><script>fetch('OUT/fetch-data',{mode:'no-cors'})</script>"></iframe>
 <iframe srcdoc="<img src='OUT/from-srcdoc'>"></iframe>
+<style>@import url(OUT/import); @font-face { font-family: far; src: url(OUT/font); } #far { font-family: far; cursor: url(OUT/cursor), auto; }
+#far::before { content: url(OUT/content); }</style><div id="far">far</div>
+<link rel="preload" as="image" href="OUT/preload"><link rel="modulepreload" href="OUT/modulepreload"><link rel="manifest" href="OUT/manifest">
+<link rel="prerender" href="OUT/prerender"><script type="speculationrules">{"prefetch": [{"source": "list", "urls": ["OUT/speculation"]}]}</script>
+<img srcset="OUT/srcset 1x"><input type="image" src="OUT/input"><video poster="OUT/poster"></video><audio src="OUT/audio"></audio>
+<video><track default src="OUT/track"></video><embed src="OUT/embed"><table background="OUT/table"><tr><td>x</table>
+<svg><image href="OUT/svg-image" width="9" height="9"/><use href="OUT/svg-use#a"/></svg>
+<form id="post" method="post" action="OUT/post" target="posted"><input name="a" value="b"></form><iframe name="posted"></iframe>
+<a id="download" href="OUT/list.csv" target="got">Get</a><iframe name="got"></iframe><a href="OUT/blank" target="_blank">Blank</a>
+<button onclick="window.open('OUT/popup')">Pop</button>
 <div style="background:url(OUT/background)">x</div><a id="ping" href="#here" ping="OUT/ping">Ping</a>
 <form id="form" action="OUT/form" target="into"><input name="a" value="b"></form><iframe name="into"></iframe>
 <button onclick="location = 'OUT/left'">Leave</button>
@@ -27,6 +37,17 @@ attempt(() => { const frame = document.createElement("iframe"); document.body.ap
   const Peer = window.RTCPeerConnection || frame.contentWindow.RTCPeerConnection;
   const peer = new Peer({ iceServers: [{ urls: "stun:127.0.0.2:UDP" }] }); peer.createDataChannel("x");
   return peer.createOffer().then((offer) => peer.setLocalDescription(offer)); });
+attempt(() => import(out + "/module"));
+attempt(() => new Promise((done) => { const asked = new XMLHttpRequest(); asked.onloadend = done; asked.open("GET", out + "/xhr"); asked.send(); }));
+attempt(() => { new Image().src = out + "/image"; });
+attempt(() => { new Worker(URL.createObjectURL(new Blob([`importScripts('${out}/imported')`]))); });
+attempt(() => { new SharedWorker(URL.createObjectURL(new Blob([`fetch('${out}/shared', { mode: 'no-cors' })`]))); });
+attempt(() => { const blob = document.createElement("iframe"); document.body.append(blob);
+  blob.src = URL.createObjectURL(new Blob([`<img src='${out}/from-blob'><script>fetch('${out}/fetch-blob', { mode: 'no-cors' })<\\/script>`], { type: "text/html" })); });
+attempt(() => { const frame = document.createElement("iframe"); frame.src = `javascript:"<img src='${out}/from-javascript'>"`; document.body.append(frame); });
+attempt(() => fetchLater(out + "/fetch-later", { activateAfter: 0 }));
+attempt(() => document.getElementById("download").click());
+attempt(() => document.getElementById("post").submit());
 attempt(() => document.getElementById("ping").click());
 attempt(() => document.getElementById("form").submit());
 attempt(() => { const meta = document.createElement("iframe"); meta.srcdoc = `<meta http-equiv=refresh content="0;url=${out}/refresh">`; document.body.append(meta); });

@@ -66,6 +66,16 @@ function hintOf(element) {
     return ` (${tame(parts.join(", "))})`;
 }
 
+// Where a link leads, under what name. A picture and a title that lead to the same place under the same name are told once.
+const NOWHERE = { place: "", picture: false };
+
+function leadOf(node) {
+    const [address] = node.href ? String(node.href).split("#") : [""];
+    const name = nameOf(node, "link");
+    if (!name || !/^https?:/.test(address) || address === location.href.split("#")[0] || listening.has(node)) return NOWHERE;
+    return { place: `${node.href} ${name}`, picture: !node.textContent.trim() };
+}
+
 let focused = null;
 
 function observe(options) {
@@ -81,7 +91,7 @@ function observe(options) {
     let line = "";
 
     const flush = () => {
-        const text = line.trim();
+        const text = line.trim().replace(/^- (?=\[(?:f\d+)?e\d+\])/, ""); // a reference begins an item well enough
         if (text && text !== "-" && text !== "|") lines.push(text);
         line = "";
     };
@@ -89,6 +99,7 @@ function observe(options) {
         if (!text) return;
         line += line && !/[\s(]$/.test(line) && !/^[\s.,;:)!?]/.test(text) ? ` ${text}` : text;
     };
+    let link = NOWHERE;
     const mark = (element, role, label) => {
         const name = label === undefined ? nameOf(element, role) : label;
         const ref = `[${options.prefix}e${refOf(element)}]`;
@@ -157,7 +168,13 @@ function observe(options) {
     const widget = (node, tag, kind, depth, muted) => {
         if (tag === "INPUT" || tag === "SELECT" || tag === "TEXTAREA" || tag === "VIDEO" || tag === "AUDIO") { mark(node, kind); return; }
         const inner = childrenOf(node).length && (node.querySelector(NESTED) || [...node.children].some(reactive));
-        if (!inner) { mark(node, kind); return; }
+        if (!inner) {
+            const before = link;
+            link = kind === "link" ? leadOf(node) : NOWHERE;
+            if (link.place && link.place === before.place && link.picture !== before.picture) return;
+            mark(node, kind);
+            return;
+        }
         if (kind === "clickable") flush();
         mark(node, kind, node.getAttribute("aria-label") || "");
         line += kind === "clickable" ? ": " : " ";

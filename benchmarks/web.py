@@ -1,10 +1,9 @@
-"""What scripts achieve on MiniWoB++ and on the shop through our observation and actions, and what they can point at.
+"""Pages: what scripts achieve, what looks cost beside others', whether forks are exact, what steps take, what episodes leave behind.
 
-    python benchmarks/web.py [--json] [--seeds 3] [--only NAME ...]
+    python benchmarks/web.py [--json] [--parts oracles looks forks steps episodes] [--seeds 3] [--only NAME ...] [--repeats 15]
+        [--points 200] [--episodes 1000]
 
-The scripts (`oracles`, and those of the shop) act as agents do: by references and typed actions. A task counts as solved where the
-page's own reward without its penalty for time is 1 on every seed; an element that a script points at counts as seen where what
-was shown of the page had a reference to it.
+Each part is a module beside this one (`web_oracles` ...), which says what it measures. Tree search over pages is `benchmarks/web_search.py`.
 """
 
 from __future__ import annotations
@@ -12,137 +11,106 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
-import tempfile
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
-from oracles import ORACLES
+import web_episodes
+import web_forks
+import web_looks
+import web_oracles
+import web_steps
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from branchwise.core.errors import BranchwiseError
-from branchwise.web import Browser
-from branchwise.web.tasks import Hand, MiniWoB, Oracle, WebTask
+Figures = dict[str, float]
+Part = Callable[[Progress, argparse.Namespace], Awaitable[Figures]]
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-
-from shop import TASKS, Shop
-
-SIDE_BY_SIDE = 2
-LIMIT_SECONDS = 120.0
-_SCRIPT_ERRORS = (BranchwiseError, AssertionError, StopIteration, LookupError, ValueError, TypeError, TimeoutError)
-"""A script that finds another page than it expects fails by one of these, and its task counts as not solved."""
+PARTS: dict[str, Part] = {
+    "oracles": lambda bar, given: web_oracles.measure(bar, given.seeds, given.only),
+    "looks": lambda bar, given: web_looks.measure(bar, given.repeats),
+    "forks": lambda bar, given: web_forks.measure(bar, given.points),
+    "steps": lambda bar, _: web_steps.measure(bar),
+    "episodes": lambda bar, given: web_episodes.measure(bar, given.episodes),
+}
 
 
-@dataclass
-class Score:
-    """What came of all tasks of a family."""
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a figure is to be."""
 
-    solved: dict[str, list[bool]] = field(default_factory=dict[str, list[bool]])
-    pointed: int = 0
-    unseen: list[str] = field(default_factory=list[str])
-    troubles: list[str] = field(default_factory=list[str])
+    most: float | None = None
+    least: float | None = None
 
-    @property
-    def tasks_solved(self) -> int:
-        """Tasks that were solved on every seed."""
-        return sum(map(all, self.solved.values()))
+    def __str__(self) -> str:
+        return f"<= {self.most:g}" if self.most is not None else f">= {self.least:g}"
 
-    @property
-    def seen(self) -> float:
-        """Part of the elements pointed at that had a reference."""
-        return 1 - len(self.unseen) / max(self.pointed, 1)
+    def met(self, value: float) -> bool:
+        """Whether it is."""
+        return (self.most is None or value <= self.most) and (self.least is None or value >= self.least)
 
 
-async def attempt(name: str, task: WebTask, oracle: Oracle, folder: Path, score: Score) -> None:
-    """Have a script do a task, and note what came of it."""
-    supply = await task.browser().start(task.name, folder)
-    try:
-        env = await supply.open()
-        hand = Hand(env)
-        try:
-            async with asyncio.timeout(LIMIT_SECONDS):
-                mark = await task.mark(env, await oracle(hand))
-            why = mark.why
-            done = mark.done
-        except _SCRIPT_ERRORS as error:
-            done, why = False, f"{type(error).__name__}: {error}"
-        score.solved.setdefault(name, []).append(done)
-        score.pointed += hand.pointed
-        score.unseen += hand.unseen
-        if not done:
-            score.troubles.append(f"{task.name}: {why[:200]}")
-        await env.close()
-    finally:
-        await supply.aclose()
+GOALS = {
+    "miniwob_tasks_oracle_solved": Goal(least=100),
+    "miniwob_targets_seen": Goal(least=0.97),
+    "shop_tasks_oracle_solved": Goal(least=30),
+    "observation_tokens_email": Goal(most=300),
+    "observation_tokens_list": Goal(most=3100),
+    "observation_tokens_long": Goal(most=2000),
+    "observation_ms_email": Goal(most=15),
+    "observation_ms_list": Goal(most=60),
+    "observation_ms_long": Goal(most=120),
+    "observation_ms_over_best_peer": Goal(most=1),
+    "observation_tokens_over_best_peer_long_page": Goal(most=round(1 / 30, 4)),
+    "fork_wrong": Goal(most=0),
+    "step_ms_median": Goal(most=200),
+    "steps_per_second": Goal(least=5),
+    "reset_ms_median": Goal(most=200),
+    "back_ms_median_depth_5": Goal(most=700),
+    "episodes_processes_left": Goal(most=0),
+    "episodes_contexts_left": Goal(most=0),
+    "episodes_folders_left": Goal(most=0),
+}
 
 
-async def measure(seeds: int, only: list[str]) -> dict[str, float]:
-    """Return the figures."""
-    miniwob, own = Score(), Score()
-    gate = asyncio.Semaphore(SIDE_BY_SIDE)
-    begun = time.monotonic()
-    with (
-        MiniWoB() as family,
-        Shop() as shop,
-        tempfile.TemporaryDirectory() as folder,
-        Progress(console=Console(stderr=True), transient=True) as bar,
-    ):
-        names = [name for name in ORACLES if not only or name in only]
-        shop_names = [name for name in TASKS if not only or name in only]
-        row = bar.add_task("tasks", total=len(names) * seeds + len(shop_names))
-        # One browser for all of them: as long as one leases it, it stays.
-        standing = await Browser(site=shop.site()).start("standing", Path(folder) / "standing")
+async def measure(parts: list[str], given: argparse.Namespace) -> Figures:
+    """Return the figures of some parts."""
+    figures: Figures = {}
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        for name in parts:
+            begun = time.monotonic()
+            figures |= await PARTS[name](bar, given)
+            figures[f"{name}_seconds"] = round(time.monotonic() - begun, 1)
+    return figures
 
-        async def one(name: str, task: WebTask, oracle: Oracle, score: Score) -> None:
-            async with gate:
-                await attempt(name, task, oracle, Path(folder) / task.name, score)
-                bar.advance(row)
 
-        work = [
-            one(name, await family.task(name, seed, goal=""), ORACLES[name], miniwob)
-            for name in names
-            for seed in range(1, seeds + 1)
-        ]
-        work += [one(name, TASKS[name].on(shop), TASKS[name].oracle, own) for name in shop_names]
-        try:
-            await asyncio.gather(*work)
-        finally:
-            await standing.aclose()
-        total = len(family.names)
-    for line in (*miniwob.troubles, *own.troubles):
-        print(line, file=sys.stderr)
-    return {
-        "miniwob_tasks": total,
-        "miniwob_tasks_with_oracle": len(miniwob.solved),
-        "miniwob_tasks_oracle_solved": miniwob.tasks_solved,
-        "miniwob_seeds": seeds,
-        "miniwob_targets": miniwob.pointed,
-        "miniwob_targets_seen": round(miniwob.seen, 4),
-        "shop_tasks": len(TASKS),
-        "shop_tasks_oracle_solved": own.tasks_solved,
-        "seconds": round(time.monotonic() - begun, 1),
-    }
+def table(figures: Figures) -> Table:
+    """The figures for people, with the goals beside them."""
+    view = Table("figure", "value", "goal", "")
+    for name, value in figures.items():
+        goal = GOALS.get(name)
+        met = "" if goal is None else "yes" if goal.met(value) else "no"
+        view.add_row(name.replace("_", " "), f"{value:g}", "" if goal is None else str(goal), met)
+    return view
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description="Measure what scripts achieve on web tasks.")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--seeds", type=int, default=3, help="seeds of each MiniWoB++ task (default: 3)")
-    parser.add_argument("--only", nargs="*", default=[], help="names of tasks (default: all)")
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS), help="what is measured")
+    parser.add_argument("--seeds", type=int, default=3, help="oracles: seeds of each task of MiniWoB++")
+    parser.add_argument("--only", nargs="*", default=[], help="oracles: names of tasks (default: all)")
+    parser.add_argument("--repeats", type=int, default=15, help="looks: looks at every page")
+    parser.add_argument("--points", type=int, default=200, help="forks: branch points")
+    parser.add_argument("--episodes", type=int, default=1000, help="episodes: how many")
     given = parser.parse_args()
-    figures = asyncio.run(measure(given.seeds, given.only))
+    figures = asyncio.run(measure(given.parts, given))
     if given.json:
         print(json.dumps(figures))
-        return
-    table = Table("figure", "value")
-    for name, value in figures.items():
-        table.add_row(name.replace("_", " "), f"{value:g}")
-    Console().print(table)
+    else:
+        Console().print(table(figures))
 
 
 if __name__ == "__main__":

@@ -93,11 +93,11 @@ class Grove:
 
     Args:
         problem: the task.
-        supply: its pages.
+        supply: its pages; None where all that is visited has a record.
         file: where the records are kept, a line for each.
     """
 
-    def __init__(self, problem: Problem, supply: WebSandboxes, file: Path) -> None:
+    def __init__(self, problem: Problem, supply: WebSandboxes | None, file: Path) -> None:
         self.problem = problem
         self.made = 0
         """Pages that were made since this began."""
@@ -142,6 +142,7 @@ class Grove:
 
     async def _at(self, path: Choices) -> WebEnvironment:
         """Return the pages after some choices, kept as a state."""
+        assert self._supply is not None, f"there is no record of {path}"
         if path in self._refs:
             return await self._supply.open(self._refs[path])
         if not path:

@@ -3,5 +3,6 @@
 from .agent import Agent
 from .planner import Plan, Planner
 from .spawning import Spawn
+from .web_agent import web
 
-__all__ = ["Agent", "Plan", "Planner", "Spawn"]
+__all__ = ["Agent", "Plan", "Planner", "Spawn", "web"]

@@ -168,8 +168,8 @@ class Actor:
         let: list[Refusable] = []
         open_questions: list[Question] = []
         for index, call in enumerate(calls):
-            concerns = approve == "all" or (approve == "external" and self.reaches_out([call]))
-            if call.name not in self._tools or not concerns:
+            tool = self._tools.get(call.name)
+            if tool is None or not _concerns(tool, approve):
                 let.append((call, None))
                 continue
             name = f"{key}.{index}.approve"
@@ -202,6 +202,11 @@ class Actor:
         ctx = Context(self._task, environment, before)
         for index, call in enumerate(step.calls):
             await self.call(f"again.{before[-1].id}.{index}", call, ctx, bill)
+
+
+def _concerns(tool: Tool, approve: Approve) -> bool:
+    """Whether people are asked before a tool runs; one that asks by itself asks for more than its arguments say."""
+    return approve == "all" or (approve == "external" and tool.effects == "external" and not tool.asks_first)
 
 
 def _named(name: str, tools: Mapping[str, Tool]) -> Tool:

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from ..core.errors import UsageError
 from ..core.events import Event, Within
 from ..core.protocols import Memory, Model, SandboxSpec, Selector, Strategy, Variant, Verifier
-from ..core.types import JSON, Budget, Result, Sampling, Task
+from ..core.types import JSON, Budget, Recall, Result, Sampling, Task
 from ..search import BestOfN
 from ..tools.tool import Tool, check_limits, flatten
 from ..verifiers.combining import check_together
@@ -61,6 +61,11 @@ class Agent:
             of some patterns matches, such as `["*.py", "src/*.py"]`; a `*` stays within its folder.
         outline: show signatures and docstrings of Python files instead of their code, and name the functions that the
             verifiers' first feedback mentions; helps small models to find the place and keeps them from copying a bug.
+        window: turns that prompts show with all that they saw, the last ones; of earlier ones the first line of what they saw. None:
+            all of them. For tools that show the whole state each time, such as pages.
+        distinct: show the model what other trajectories did next from the same place, so that it does something else: without that a
+            small model does the same again. What the prompt says then depends on what was there first.
+        recall: what prompts show of the memory at every step, whatever the strategy asks for.
         slots: model calls in flight at once; the endpoint's own number unless given.
     """
 
@@ -85,6 +90,9 @@ class Agent:
     form: FormName = "auto"
     context: ContextSetting = "list"
     outline: bool = False
+    window: int | None = None
+    distinct: bool = False
+    recall: Recall | None = None
     slots: int | None = None
 
     def __post_init__(self) -> None:
@@ -97,6 +105,12 @@ class Agent:
         if (self.slots is not None and self.slots < 1) or self.rounds < 0:
             raise UsageError(
                 f"slots={self.slots}, rounds={self.rounds}; at least one model call must be allowed at once, and 0 rounds or more"
+            )
+        if self.window is not None and self.window < 1:
+            raise UsageError(f"window={self.window}; prompts must show what 1 turn saw at least, or None for all")
+        if self.recall is not None and self.memory is None:
+            raise UsageError(
+                f"agent {self.name!r} has recall=... and no memory; give it one: Agent(memory=bw.memory.Store())"
             )
         if isinstance(self.context, str) and self.context not in ("none", "list", "files"):
             raise UsageError(

@@ -7,6 +7,7 @@ asks exactly what the killed one asked.
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,8 @@ from ..core.marks import visible
 from ..core.protocols import Variant
 from ..core.tree import TreeView
 from ..core.turns import begun, text_of, turns
-from ..core.types import Framing, Message, Node, NodeId, Task, ToolSpec
+from ..core.types import Framing, Message, Node, NodeId, Step, Task, ToolCall, ToolSpec
+from ..verifiers.fence import fenced
 from .agent import Agent
 from .attempts import framed
 from .forms import Form, JsonForm, NativeForm, TextForm, describe, name_files, names_file
@@ -38,6 +40,7 @@ class Prompter:
         form: the form of a turn.
         files: the task's files that are text, by path.
         seed: the run's seed, by which variants of the task are made.
+        look: what the sandbox shows before the first step, such as a page.
     """
 
     agent: Agent
@@ -45,6 +48,7 @@ class Prompter:
     form: Form
     files: Mapping[str, str]
     seed: int = 0
+    look: str = ""
 
     @cached_property
     def specs(self) -> tuple[ToolSpec, ...]:
@@ -58,19 +62,65 @@ class Prompter:
         offered = [] if makes_files or isinstance(self.form, NativeForm) else self._shown()
         return tuple(name_files(spec, offered) for spec in specs)
 
+    def offered(self, path: Sequence[Node], view: TreeView) -> tuple[ToolSpec, ...]:
+        """Return the tools as the turn after `path` may use them: where the form is enforced, what can be done with what was shown."""
+        tools = self.agent.toolbox
+        if isinstance(self.form, NativeForm) or all(tool.narrow is None for tool in tools):
+            return self.specs
+        seen, tried = self._seen(path), self._tried(path, view)
+        if not seen:
+            return self.specs
+        narrowed = [
+            spec
+            if tool.narrow is None
+            else tool.narrow(spec, seen, [call.arguments for call in tried if call.name == tool.name])
+            for tool, spec in zip(tools, self.specs, strict=True)
+        ]
+        return tuple(spec for spec in narrowed if spec is not None)
+
+    def _tried(self, path: Sequence[Node], view: TreeView) -> list[ToolCall]:
+        """Return what other trajectories did next after `path`, each once, where the agent is to do something else."""
+        if not self.agent.distinct:
+            return []
+        steps = [view[child].step for child in view.children(path[-1].id)]
+        calls = {repr((c.name, c.arguments)): c for step in steps if step is not None for c in step.calls}
+        return list(calls.values())
+
+    def _seen(self, path: Sequence[Node]) -> str:
+        """Return what was shown last: since the last call that changed something, or since the beginning."""
+        changing = {tool.name for tool in self.agent.toolbox if tool.effects != "pure"}
+        shown: list[str] = []
+        for _, step in reversed(list(turns(path))):
+            shown += [observation.text for observation in step.observations]
+            if any(call.name in changing for call in step.calls) and any(one.ok for one in step.observations):
+                break
+        else:
+            shown.append(self.look)
+        return "\n".join(shown)
+
     def messages(self, path: Sequence[Node], view: TreeView, framing: Framing | None = None) -> list[Message]:
         """Return the messages for the turn after `path`, which `framing` adds to.
 
         A turn at the path's end that is not over is left out: it is what the reply begins with.
         """
+        taken = list(turns(path))
+        early = 0 if self.agent.window is None else max(0, len(taken) - self.agent.window)
         first = self.first(_notes(view, path[0].id), self.variant(path, framing))
+        if self.look and (self.agent.window is None or len(taken) < self.agent.window):
+            first = f"{first.rstrip()}\n\n{self.look}\n"
         messages = [Message("system", self.system()), Message("user", first)]
-        for node, step in turns(path):
+        for _, step in taken[:early]:
+            _add(messages, None if step.framing is None else replace(step.framing, recalled=()), view)
+            messages += self.form.write(_briefly(step), "")
+        for node, step in taken[early:]:
             _add(messages, step.framing, view)
             messages += self.form.write(step, _notes(view, node.id))
         # The framing of a turn that is under way is that of its first step.
         first_step = unfinished[0].step if (unfinished := begun(path)) else None
         _add(messages, framing if first_step is None else first_step.framing, view)
+        if tried := self._tried(path, view):
+            said = "\n".join(f"{call.name} {json.dumps(dict(call.arguments), ensure_ascii=False)}" for call in tried)
+            _say(messages, fill("tried", tried=fenced("tried", said)))
         return messages
 
     def conversation(self, path: Sequence[Node], view: TreeView) -> list[Message]:
@@ -146,11 +196,21 @@ class Prompter:
         return [path for path in sorted(self.files) if patterns is None or any(_matches(path, p) for p in patterns)]
 
 
+def _briefly(step: Step) -> Step:
+    """Return a step with the first lines of what it saw."""
+    return replace(
+        step, observations=tuple(replace(one, text=one.text.partition("\n")[0]) for one in step.observations)
+    )
+
+
 def _add(messages: list[Message], framing: Framing | None, view: TreeView) -> None:
     """Put what a framing says into the last message where that is the user's: many chat templates want turns to alternate."""
-    text = "" if framing is None else framed(framing, view)
-    if not text:
-        return
+    if framing is not None and (text := framed(framing, view)):
+        _say(messages, text)
+
+
+def _say(messages: list[Message], text: str) -> None:
+    """Say something to the model, in the last message where that is the user's."""
     if messages[-1].role == "user":
         messages[-1] = replace(messages[-1], content=f"{messages[-1].content}\n\n{text}")
     else:

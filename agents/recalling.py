@@ -8,13 +8,20 @@ from dataclasses import replace
 from ..core.errors import UsageError
 from ..core.protocols import EntryKind, Memory
 from ..core.tree import TreeView
-from ..core.types import Framing, Node, Task
+from ..core.types import Framing, Node, Recall, Task
 from ..memory import said
 from ..verifiers.fence import fenced
 from .prompts import fill
 
 CONTEXT_LIMIT_CHARS = 2_000
 """The end of what a step follows on is looked up, so much of it."""
+
+
+def always(framing: Framing | None, recall: Recall | None) -> Framing | None:
+    """Return a framing that looks up what the agent always wants of its memory, unless the strategy asks for something there."""
+    if recall is None or (framing is not None and framing.recall is not None):
+        return framing
+    return replace(framing or Framing(), recall=recall)
 
 
 async def recalled(

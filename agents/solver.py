@@ -38,7 +38,7 @@ from .billing import Billed
 from .forms import Form, Turn
 from .past import Past
 from .prompting import Prompter
-from .recalling import recalled
+from .recalling import always, recalled
 from .segments import segment
 from .states import States
 
@@ -109,7 +109,8 @@ class Solver:
         path, view = self._whole(tree.path(work.node)), self._view(tree)
         if work.external == "release":
             return await self._release(work, path, parent, bill)
-        work = replace(work, framing=await recalled(work.framing, path, view, self.task, self.agent.memory))
+        framing = always(work.framing, self.agent.recall)
+        work = replace(work, framing=await recalled(framing, path, view, self.task, self.agent.memory))
         with await self.ledger.reserve(Usage(nodes=1)) as room:
             turn, logprob = await self._turn(work, path, view, bill)
             done = Done((), parent.env_ref)
@@ -167,7 +168,7 @@ class Solver:
     async def _turn(self, work: Expand, path: Sequence[Node], tree: TreeView, bill: Bill) -> tuple[Turn, float | None]:
         """Return the model's turn, or as much of it as is asked for, and its tokens' log-probability where the server gave it."""
         messages = self.prompter.messages(path, tree, work.framing)
-        request = self.form.request(messages, self.prompter.specs, self._sampling(work))
+        request = self.form.request(messages, self.prompter.offered(path, tree), self._sampling(work))
         part = segment(work, path, request, self.form)
         meter = Meter()
         try:
@@ -201,7 +202,8 @@ class Solver:
         env_ref, place = path[-1].env_ref, None
         await self.ensure_state(path, bill)
         async with self._environment(env_ref, bill) as environment:
-            ctx = Context(self.task, environment, path, compare=partial(self._compare, bill))
+            unasked = self.agent.approve == "never"
+            ctx = Context(self.task, environment, path, compare=partial(self._compare, bill), unasked=unasked)
             if not alone:
                 ctx.children, ctx.people = self.children, self.effects
             observations = [

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .delta import JournalSaver
     from .fork import Beginning
     from .machine import Machine
-    from .search import Search
+    from .search import Asker, Search
 
 Listener = Callable[[str, Sequence[Event], Tree], None]
 """Told the path of a search within its run (empty for the run's own), a batch of its events, and its tree after them."""
@@ -47,6 +47,7 @@ class Resources:
         stored: what earlier processes spent in each search by its path, model calls left out; None where there were none.
         forked: what the run goes on from, where it was forked from another one.
         raised: whether the run goes on with a larger budget than it had: what ended for want of it goes on, too.
+        asker: asks people while the run goes on; None: it ends and waits for them.
     """
 
     run: Run
@@ -60,6 +61,7 @@ class Resources:
     stored: dict[str, Usage] | None = None
     forked: Beginning | None = None
     raised: bool = False
+    asker: Asker | None = None
     searches: dict[str, Search] = field(default_factory=dict[str, "Search"])
     """Every search of this process by its path, in the order in which they began; ended ones stay."""
     meters: dict[int, Meter] = field(default_factory=dict[int, Meter])

@@ -30,6 +30,7 @@ from .records import differing, locked, more_than, new_record, questions_of, tak
 from .resources import Listener, Resources
 from .running import Running
 from .scope import Scope, form_of
+from .search import Asker
 from .stored import usage
 from .streaming import streamed
 from .task_files import files_of, host_texts
@@ -41,11 +42,21 @@ class LocalRunner:
     Args:
         store: where the runs are kept; `BRANCHWISE_HOME`/runs unless given.
         observe: makes what looks on at a run; traces it, where the process is set up for that, unless given.
+        asker: asks people what a run has to know, or has to have approved, while it goes on; unless given, a run that comes to that
+            ends and waits. What was done on pages for good lives as long as the run does, so where several such things are to be
+            done one after the other, people have to be there.
     """
 
-    def __init__(self, store: RunStore | None = None, *, observe: Callable[[], Observer] = observer) -> None:
+    def __init__(
+        self,
+        store: RunStore | None = None,
+        *,
+        observe: Callable[[], Observer] = observer,
+        asker: Asker | None = None,
+    ) -> None:
         self._store = store
         self._observe = observe
+        self._asker = asker
 
     @property
     def store(self) -> RunStore:
@@ -107,7 +118,9 @@ class LocalRunner:
         files = {} if (source := files_of(task)) is None else host_texts(source)
         prompter = Prompter(agent, task, form, files)
         tree = Tree(Node(ROOT, None, None))
-        request = form.request(prompter.messages([tree.root], tree), prompter.specs, agent.sampling)
+        request = form.request(
+            prompter.messages([tree.root], tree), prompter.offered([tree.root], tree), agent.sampling
+        )
         parts = [f"--- {message.role} ---\n{message.content}" for message in request.messages]
         parts += [f"--- tool {s.name} ---\n{s.description}\n{dict(s.parameters)}" for s in request.tools]
         if request.response_schema is not None:
@@ -272,7 +285,7 @@ class LocalRunner:
             resources = Resources(
                 run, record, log, saver, stack, budget, listener or (lambda _path, _events, _tree: None), looks_on
             )
-            resources.raised, resources.forked = raised, forked
+            resources.raised, resources.forked, resources.asker = raised, forked, self._asker
             resources.stored = usage(saver.conn, record.run_id)
             if forked is not None:
                 resources.stored[""] = resources.stored.get("", NO_USAGE) + forked.spent

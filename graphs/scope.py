@@ -26,7 +26,7 @@ from .outcome import outcome
 from .resources import Resources
 from .retention import Kept, Retention
 from .search import Search
-from .task_files import texts
+from .task_files import first_look, texts
 
 UNLIMITED = Budget(snapshot_bytes=None)
 
@@ -201,6 +201,7 @@ class Scope:
             resumed=Resumed(self.lost, self.ledger.elapsed_seconds),
             selector=agent.select,
             answered=resources.answered,
+            asker=resources.asker,
             observer=resources.observer,
             unended=_CUT_SHORT if resources.raised else _PUT_ASIDE,
         )
@@ -253,7 +254,8 @@ class Scope:
         self, agent: Agent, task: Task, accounted: Accounted, sandboxes: Sandboxes | None, origin: str | None
     ) -> Solver:
         form = form_of(agent, native=accounted.native_tools)
-        prompter = Prompter(agent, task, form, await texts(sandboxes, origin, agent), self.seed)
+        files, look = await texts(sandboxes, origin, agent), await first_look(sandboxes, origin)
+        prompter = Prompter(agent, task, form, files, self.seed, look)
         return Solver(
             agent,
             task,
@@ -300,5 +302,8 @@ def form_of(agent: Agent, *, native: bool) -> Form:
     if agent.form == "native" or (agent.form == "auto" and native):
         return NativeForm()
     # Where every state is judged by execution the search knows when it is done; a model need not say so.
-    judged = any(v.scope == "state" and not isinstance(v, AsksModels) for v in all_parts(agent.verifiers))
+    judged = any(
+        v.scope == "state" and not isinstance(v, AsksModels) and not getattr(v, "reads_answers", False)
+        for v in all_parts(agent.verifiers)
+    )
     return JsonForm(may_answer=not judged)

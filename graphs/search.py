@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
@@ -42,15 +42,20 @@ from ..core.events import (
     WorkStarted,
 )
 from ..core.observing import UNOBSERVED, Observer
-from ..core.people import Waiting
+from ..core.people import Question, Waiting
 from ..core.protocols import Appraisal, Appraiser, Explains, Selector, Strategy
 from ..core.tree import Tree
-from ..core.types import Node, NodeId, StopReason, Verdict, WorkId
+from ..core.types import JSON, Node, NodeId, StopReason, Verdict, WorkId
 
 logger = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.001
 """How long a super-step waits for further results after the first."""
+
+
+Asker = Callable[[Sequence[Question]], Awaitable[Mapping[str, JSON]]]
+"""Asks somebody who is there while the run goes on; returns their answers by the ids of the questions, none to put the
+work aside. Called one at a time by each search; must raise nothing."""
 
 
 class Workbench(Protocol):
@@ -82,6 +87,7 @@ class Search:
         selector: chooses the best node in place of the strategy where none was accepted.
         observer: looks on at every work item.
         unended: reasons to have stopped for which a search may go on though only its result is wanted.
+        asker: asks people at once; where there is none, work that waits for them is put aside.
     """
 
     strategy: Strategy
@@ -96,6 +102,7 @@ class Search:
     answered: Callable[[Mapping[str, Any]], None] = lambda _answers: None
     observer: Observer = UNOBSERVED
     unended: frozenset[StopReason] = frozenset({"interrupted", "waiting"})
+    asker: Asker | None = None
     journaled: bool = field(default=True, init=False)
     """Whether anything stores the events; set by `run_search`."""
     tree: Tree = field(init=False)
@@ -112,6 +119,7 @@ class Search:
     """The last one."""
     _failed_in_a_row: int = field(default=0, init=False)
     _interrupted: bool = field(default=False, init=False)
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _appraiser: Appraiser | None = field(init=False)
     """The strategy, where it knows how far verdicts can be trusted."""
 
@@ -368,8 +376,19 @@ class Search:
     async def _run(self, work: Expand | Score) -> Event:
         with self.observer.working(work) as ended:
             event = await self._do(work)
+            while isinstance(event, Asked) and await self._answered(event.questions):
+                event = await self._do(work)  # from its start; what the model said is known
             ended(event)
         return event
+
+    async def _answered(self, questions: Sequence[Question]) -> bool:
+        """Ask people who are there; whether they have answered."""
+        if self.asker is None:
+            return False
+        async with self._asking:
+            answers = await self.asker(questions)
+        self.answered(answers)
+        return bool(answers)
 
     async def _done_work(self, work: Expand | Score, bill: Bill, began: float) -> Event:
         if isinstance(work, Expand):

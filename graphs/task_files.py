@@ -1,11 +1,11 @@
-"""The files that a task brings: where they are, and those of them that are text."""
+"""What a model is first shown of its sandbox: the task's files that are text, or a page."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ..agents.agent import Agent
-from ..core.protocols import Sandboxes
+from ..core.protocols import Sandboxes, Shows
 from ..core.types import Task
 from ..sandboxes.archive import read_archive
 from ..sandboxes.host_files import digest, scan
@@ -29,6 +29,11 @@ async def texts(sandboxes: Sandboxes | None, root_ref: str | None, agent: Agent)
     finally:
         await environment.close()
     return {path: text for path, content in contents.items() if (text := _text(content)) is not None}
+
+
+async def first_look(sandboxes: Sandboxes | None, root_ref: str | None) -> str:
+    """What the sandbox shows before the first step; nothing where it holds files only."""
+    return await sandboxes.first_look(root_ref) if isinstance(sandboxes, Shows) else ""
 
 
 def host_texts(source: Path) -> dict[str, str]:

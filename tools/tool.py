@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, TypeAlias, get_type_hints, overload
 
@@ -18,6 +18,11 @@ from ..core.types import JSON, Budget, ExecResult, ToolSpec
 
 RESULT_LIMIT_CHARS = 6_000
 """A longer result is cut in its middle before the model sees it."""
+
+
+Narrow = Callable[[ToolSpec, str, Sequence[Mapping[str, JSON]]], ToolSpec | None]
+"""Given a tool's spec, what was last shown, and the arguments of calls that others have made from there and that are not to be
+made again, returns a spec that admits less, or None where there is nothing to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +39,12 @@ class Tool:
     wants_context: bool
     limits: Budget | None = None
     """What its calls may take together, in one search."""
+    narrow: Narrow | None = None
+    """What of it can be done in view of what the model was last shown, for forms that are enforced."""
+    result_chars: int = RESULT_LIMIT_CHARS
+    """A longer result is cut in its middle."""
+    asks_first: bool = False
+    """Whether it has a person approve what it does by itself (`Context.approval`), so that nobody needs to be asked before it runs."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function itself."""
@@ -68,7 +79,7 @@ class Tool:
                 result = self.function(*args, **values)
                 if inspect.isawaitable(result):
                     result = await result
-        return shorten(to_text(result))
+        return shorten(to_text(result), self.result_chars)
 
 
 @dataclass(frozen=True)

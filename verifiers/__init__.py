@@ -21,6 +21,7 @@ from .probe import Complete
 from .program import ProgramAgreement
 from .rounds import Slope, extra_rounds, known_candidate, known_outcomes, rounds_slope
 from .split import Split
+from .web import WebCheck, web_judge
 from .written_tests import WrittenTests
 
 __all__ = [  # noqa: RUF022 - in plain order, which a test checks
@@ -49,6 +50,7 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "Tests",
     "Vote",
     "WISHES",
+    "WebCheck",
     "Weighted",
     "WrittenTests",
     "extra_rounds",
@@ -57,4 +59,5 @@ __all__ = [  # noqa: RUF022 - in plain order, which a test checks
     "known_outcomes",
     "rounds_slope",
     "verifier",
+    "web_judge",
 ]

@@ -44,7 +44,26 @@ _REPLY = {
     ): 'First write in "critique" what you checked and what is wrong, if anything. Then give a "score" from 1 '
     "(wrong) to {scale} (right in everything).",
     ("score", False): 'Give a "score" from 1 (wrong) to {scale} (right in everything).',
+    (
+        "track",
+        True,
+    ): 'First write in "critique" what is done and what is missing. Then say in "verdict" how it stands: "success" if all of it holds '
+    'now, "progress" if not yet but what was done leads there, else "failure".',
+    (
+        "track",
+        False,
+    ): 'Say in "verdict" how it stands: "success" if all of it holds now, "progress" if not yet but what was done leads '
+    'there, else "failure".',
 }
+
+TRACK = {"success": 1.0, "progress": 0.5, "failure": 0.0}
+"""What a trajectory is worth by how it stands (Koh et al. 2024)."""
+
+GOAL_REACHED = (
+    "All that the task asks for is done and can be seen to be done, nothing else was changed, and where a question was asked the "
+    "answer given is right."
+)
+"""Criteria for what was done on pages."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +83,16 @@ class Judge:
 
     Args:
         criteria: what makes a solution right.
-        form: `yes-no`, or a `score` from 1 to `scale`.
+        form: `yes-no`; a `score` from 1 to `scale`; or how a trajectory stands, `track`: success is worth 1, being on the way 0.5,
+            failure 0 (Koh et al. 2024, Tree Search for Language Model Agents).
         scale: highest score, from 2 to 9.
         think: whether it writes a critique before the verdict; without one a judgement costs a token or two.
         argue: whether a call of its own argues for the candidate before.
         rounds: how often it is told to think again before the verdict counts (Muennighoff et al. 2025, s1, for judges: Chan et
             al. 2025, J1). Off-the-shelf judges often get worse by it: measure with `extra_rounds` first.
         accept: value from which it accepts a candidate; None only scores.
-        show: what it sees of the candidate: the `answer`, all `steps`, or the `changes` to the files.
+        show: what it sees of the candidate: the `answer`, all `steps`, the `changes` to the files, or for work on `pages` what was
+            done, a line each, and the last page.
         model: `provider:model` or a `Model` for itself; None asks the agent's.
         temperature: of its sampling.
         max_tokens: longest reply.
@@ -84,7 +105,7 @@ class Judge:
     """
 
     criteria: str = CRITERIA
-    form: Literal["yes-no", "score"] = "yes-no"
+    form: Literal["yes-no", "score", "track"] = "yes-no"
     scale: int = 5
     think: bool = True
     argue: bool = False
@@ -99,8 +120,8 @@ class Judge:
     name: str = "judge"
 
     def __post_init__(self) -> None:
-        if self.form not in ("yes-no", "score"):
-            raise UsageError(f"Judge(form={self.form!r}) must be 'yes-no' or 'score'")
+        if self.form not in ("yes-no", "score", "track"):
+            raise UsageError(f"Judge(form={self.form!r}) must be 'yes-no', 'score' or 'track'")
         if not 2 <= self.scale <= 9:
             raise UsageError(f"Judge(scale={self.scale!r}) must be from 2 to 9: a score is one token")
         if self.rounds < 0 or (self.rounds and not self.think):
@@ -109,8 +130,8 @@ class Judge:
             )
         if self.accept is not None and not 0 < self.accept <= 1:
             raise UsageError(f"Judge(accept={self.accept!r}) must lie in (0, 1]; None only scores")
-        if self.show not in ("answer", "steps", "changes"):
-            raise UsageError(f"Judge(show={self.show!r}) must be 'answer', 'steps' or 'changes'")
+        if self.show not in ("answer", "steps", "changes", "pages"):
+            raise UsageError(f"Judge(show={self.show!r}) must be 'answer', 'steps', 'changes' or 'pages'")
         if self.scope == "state" and self.semantics == "outcome":
             object.__setattr__(self, "semantics", "value")
 
@@ -125,6 +146,10 @@ class Judge:
         Raises:
             VerifierError: no reply had a verdict.
         """
+        if self.form == "track" and len(candidate.path) == 1:
+            return Verdict(
+                TRACK["progress"], self.semantics, self.name, calls=0
+            )  # nothing was done that could be judged
         asker = Asker(self.name, self.model, self.temperature, self.max_tokens, logprobs=20)
         messages = self.messages(candidate)
         usage = NO_USAGE
@@ -146,7 +171,7 @@ class Judge:
         system = _SYSTEM.format(tainted=TAINTED, criteria=self.criteria, reply=reply)
         what = "solution" if self.scope == "answer" else "work so far"
         parts = [fenced("task", candidate.task.prompt), fenced(what, shown(candidate, self.show))]
-        if self.scope == "state":
+        if self.scope == "state" and self.form != "track":
             parts.append("It need not be finished. Judge whether it is on the way to a right solution.")
         return [Message("system", system), Message("user", "\n\n".join(parts))]
 
@@ -165,12 +190,17 @@ class Judge:
         critique = {"critique": {"type": "string", "maxLength": CRITIQUE_LIMIT_CHARS}} if self.think else {}
         if self.form == "yes-no":
             return form_of_object(**critique, verdict={"enum": ["yes", "no"]})
+        if self.form == "track":
+            return form_of_object(**critique, verdict={"enum": list(TRACK)})
         return form_of_object(**critique, score={"enum": list(range(1, self.scale + 1))})
 
     def _value(self, reply: Reply) -> float:
         if self.form == "yes-no":
             share = chances(reply.response, "verdict", ("yes", "no"))
             return share.get("yes", float(reply.data["verdict"] == "yes"))
+        if self.form == "track":
+            stands = chances(reply.response, "verdict", list(TRACK)) or {str(reply.data["verdict"]): 1.0}
+            return min(1.0, sum(TRACK[verdict] * chance for verdict, chance in stands.items()))
         scores = [str(score) for score in range(1, self.scale + 1)]
         share = chances(reply.response, "score", scores) or {str(reply.data["score"]): 1.0}
         mean = sum(float(score) * chance for score, chance in share.items())

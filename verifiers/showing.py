@@ -10,10 +10,13 @@ from ..core.protocols import Candidate
 from ..core.turns import begun, text_of, turns
 from ..core.types import Step
 
-Show = Literal["answer", "steps", "changes"]
-"""The final answer; the whole trajectory with its answer; the changes to the task's files."""
+Show = Literal["answer", "steps", "changes", "pages"]
+"""The final answer; the whole trajectory with its answer; the changes to the task's files; what was done on pages, and the last one."""
 
 OBSERVATION_LIMIT_CHARS = 1_000
+
+PAGE_LIMIT_CHARS = 4_000
+"""So much of the last page is shown."""
 
 
 def shown(candidate: Candidate, show: Show) -> str:
@@ -22,6 +25,8 @@ def shown(candidate: Candidate, show: Show) -> str:
         return candidate.answer or "(no answer yet)"
     if show == "changes":
         return _changes(candidate)
+    if show == "pages":
+        return _pages(candidate)
     parts = [_step(step) for _, step in turns(candidate.path)]
     parts.append(text_of(begun(candidate.path)))
     if (answer := candidate.answer) is not None and not any(part.endswith(answer) for part in parts[-2:]):
@@ -37,6 +42,32 @@ def _step(step: Step) -> str:
         if call.id in seen:
             lines.append(f"[sees] {seen[call.id][:OBSERVATION_LIMIT_CHARS]}")
     return "\n".join(lines)
+
+
+def _pages(candidate: Candidate) -> str:
+    """Return the actions in order, each in one line with what came of it, then the last page, then the answer."""
+    steps = [step for _, step in turns(candidate.path) if step.kind != "answer"]
+    lines = [f"{number}. {_in_short(step)}" for number, step in enumerate(steps, 1)]
+    pages = [seen.text for step in steps for seen in step.observations if "\n" in seen.text]
+    parts = ["Done so far:\n" + ("\n".join(lines) or "nothing")]
+    if pages:
+        parts.append(f"The page now:\n{pages[-1].partition(chr(10))[2][:PAGE_LIMIT_CHARS]}")
+    if candidate.answer is not None:
+        parts.append(f"It ended with the answer: {candidate.answer or '(none)'}")
+    return "\n\n".join(parts)
+
+
+def _in_short(step: Step) -> str:
+    """Return what a step did, in the first line of what it saw where that says so."""
+    if not step.calls:
+        return step.text[:200] or "(nothing)"
+    call = step.calls[0]
+    seen = step.observations[0] if step.observations else None
+    asked = f"{call.name} {json.dumps(dict(call.arguments), ensure_ascii=False)}"
+    if seen is None:
+        return asked
+    first = seen.text.partition("\n")[0][:300]
+    return first if seen.ok else f"{asked} failed: {first}"
 
 
 def _changes(candidate: Candidate) -> str:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from branchwise.core.lazy import lazily
 
 if TYPE_CHECKING:
-    from branchwise import memory, models, sandboxes, search, tools, verifiers, web
+    from branchwise import agents, memory, models, sandboxes, search, tools, verifiers, web
     from branchwise.agents import Agent, Planner, Spawn, variants
     from branchwise.core.budget import Ledger
     from branchwise.core.errors import (
@@ -109,7 +109,7 @@ else:
             "tools": "Tool Toolset tool",
             "verifiers": "verifier",
         },
-        modules="agents.variants graphs.teams memory models sandboxes search tools verifiers web",
+        modules="agents agents.variants graphs.teams memory models sandboxes search tools verifiers web",
     )
 
 __version__ = "0.1.0"
@@ -177,6 +177,7 @@ __all__ = [
     "Verifier",
     "VerifierError",
     "Within",
+    "agents",
     "memory",
     "models",
     "sandboxes",

@@ -7,10 +7,29 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import isawaitable
-from typing import Any
+from typing import Any, ClassVar, get_args
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from ...core.types import Integrity
 from .task import DONE, Check, Ending, Mark
+
+
+def integrity_of(check: Check) -> Integrity | None:
+    """Return how well what a check says is protected from the pages that it looks at; None where it does not say so.
+
+    `host-io`: nothing of it happens in the page. `split`: the browser says it, of what a page cannot change about itself.
+    `in-process`: the page is asked, whose scripts may answer what they like.
+    """
+    level: Integrity | None = getattr(check, "integrity", None)
+    return level
+
+
+def weakest_of(checks: Sequence[Check]) -> Integrity | None:
+    """Return how well the weakest of some checks is protected."""
+    levels = [integrity_of(check) for check in checks]
+    if None in levels:
+        return None
+    return next((level for level in reversed(get_args(Integrity)) if level in levels), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +37,11 @@ class AllOf:
     """Done where all checks say so; worth the mean of them. They are asked in this order."""
 
     checks: tuple[Check, ...]
+
+    @property
+    def integrity(self) -> Integrity | None:
+        """That of the weakest."""
+        return weakest_of(self.checks)
 
     async def __call__(self, ending: Ending, /) -> Mark:
         """Return what they think together."""
@@ -33,6 +57,11 @@ class AnyOf:
     """Done where one check says so; worth the best of them."""
 
     checks: tuple[Check, ...]
+
+    @property
+    def integrity(self) -> Integrity | None:
+        """That of the weakest."""
+        return weakest_of(self.checks)
 
     async def __call__(self, ending: Ending, /) -> Mark:
         """Return what the most favourable thinks."""
@@ -78,6 +107,8 @@ class AnswerIs:
 
     texts: tuple[str, ...]
 
+    integrity: ClassVar[Integrity | None] = "host-io"
+
     async def __call__(self, ending: Ending, /) -> Mark:
         """Return whether it is."""
         if plain(ending.answer) in {plain(text) for text in self.texts}:
@@ -90,6 +121,8 @@ class AnswerIncludes:
     """The answer has all of some texts in it, as whole words."""
 
     texts: tuple[str, ...]
+
+    integrity: ClassVar[Integrity | None] = "host-io"
 
     async def __call__(self, ending: Ending, /) -> Mark:
         """Return which part of them it has."""
@@ -113,6 +146,8 @@ class AnswerLike:
     texts: tuple[str, ...]
     judge: Judge | None = None
     least: float = 0.7
+
+    integrity: ClassVar[Integrity | None] = "host-io"
 
     async def __call__(self, ending: Ending, /) -> Mark:
         """Return how much it does."""
@@ -157,6 +192,8 @@ class UrlIs:
     urls: tuple[str, ...]
     below: bool = False
 
+    integrity: ClassVar[Integrity | None] = "split"
+
     async def __call__(self, ending: Ending, /) -> Mark:
         """Return whether it does."""
         url = (await ending.env.observe()).url
@@ -200,6 +237,8 @@ class Script:
     wanted: Any = True
     why: str = ""
 
+    integrity: ClassVar[Integrity | None] = "in-process"
+
     async def __call__(self, ending: Ending, /) -> Mark:
         """Return whether it does."""
         value = await ending.env.evaluate(self.code)
@@ -214,6 +253,8 @@ class Stored:
 
     entries: Mapping[str, str]
 
+    integrity: ClassVar[Integrity | None] = "in-process"
+
     async def __call__(self, ending: Ending, /) -> Mark:
         """Return which part of it is there."""
         rows = dict(await ending.env.evaluate("Object.entries(localStorage)"))
@@ -221,6 +262,37 @@ class Stored:
         if not wrong:
             return DONE
         return Mark(1 - len(wrong) / len(self.entries), f"the browser's storage is not right for {_either(wrong)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """The branch's pages have sent a request that was answered, or have not.
+
+    Args:
+        url: where to, as `UrlIs` compares addresses; without a host it is any host's.
+        method: by which method; None for any.
+        below: whether addresses below it count too.
+        least: so often at least.
+        most: so often at most; `least=0, most=0` for never. None for any number.
+    """
+
+    url: str
+    method: str | None = "POST"
+    below: bool = False
+    least: int = 1
+    most: int | None = None
+    integrity: ClassVar[Integrity | None] = "split"
+
+    async def __call__(self, ending: Ending, /) -> Mark:
+        """Return whether they have."""
+        count = sum(
+            (self.method is None or sent.method == self.method.upper())
+            and leads_to(sent.url, self.url, below=self.below)
+            for sent in await ending.env.requests()
+        )
+        if count >= self.least and (self.most is None or count <= self.most):
+            return DONE
+        return Mark(0.0, f"{self.method or 'a request'} to {self.url} was sent {count} times")
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +306,8 @@ class Behind:
 
     predicate: Callable[[Any, str], bool | Awaitable[bool]]
     why: str = "the site's state is not as it should be"
+
+    integrity: ClassVar[Integrity | None] = "host-io"
 
     async def __call__(self, ending: Ending, /) -> Mark:
         """Return whether it is."""

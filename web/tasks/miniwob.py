@@ -15,10 +15,11 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 from urllib.parse import parse_qs, urlsplit
 
 from ...core.errors import UsageError
+from ...core.types import Integrity
 from .task import DONE, Ending, Mark, WebTask
 
 _BEGIN = """
@@ -42,6 +43,10 @@ _GOAL = "() => { const said = core.getUtterance(); return typeof said === 'strin
 @dataclass(frozen=True, slots=True)
 class RawReward:
     """The page's own reward at the end of the episode, without its penalty for time; 1 is done, and nothing is worth less than 0."""
+
+    integrity: ClassVar[Integrity | None] = "in-process"
+    at_the_end: ClassVar[bool] = True
+    """It is what the task is scored by: a search that it guided would be told what no agent is told."""
 
     async def __call__(self, ending: Ending, /) -> Mark:
         """Return what the page thinks."""
@@ -135,6 +140,13 @@ class _Handler(SimpleHTTPRequestHandler):
     """Serves the package's files; pages with a seed begin their episode by themselves."""
 
     protocol_version = "HTTP/1.1"
+
+    def handle_one_request(self) -> None:
+        """Answer, if there is still somebody to answer."""
+        try:
+            super().handle_one_request()
+        except ConnectionError:
+            self.close_connection = True  # the page was closed while it was loading
 
     def do_GET(self) -> None:
         """Answer."""

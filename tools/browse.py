@@ -1,0 +1,336 @@
+"""Tools for the pages of a browser: one for each thing that can be done, offered where the page has something to do it to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from ..core.errors import ActionHeld, ToolError
+from ..core.protocols import Context
+from ..core.types import JSON, ToolSpec
+from ..web.actions import (
+    Acting,
+    Back,
+    Check,
+    Click,
+    Dialog,
+    Drag,
+    Fill,
+    Find,
+    Goto,
+    Hover,
+    Press,
+    Read,
+    Scroll,
+    Select,
+    Tab,
+    Upload,
+    Wait,
+)
+from .tool import Narrow, Tool, Toolset, tool
+
+if TYPE_CHECKING:
+    from ..web.environment import Outcome, WebEnvironment
+    from ..web.past import PastStep
+
+STEP_SECONDS = 90.0
+"""A step may have to bring its state back first."""
+
+RESULT_CHARS = 16_000
+"""A browser cuts its pages by itself, in parts that can be read on; this is more than one part."""
+
+FIELDS = frozenset(
+    ("textbox", "searchbox", "combobox", "spinbutton", "slider", "date", "time", "datetime", "month", "week", "color")
+)
+LISTS = frozenset({"combobox", "listbox"})
+BOXES = frozenset({"checkbox", "radio", "switch", "menuitemcheckbox", "menuitemradio"})
+
+_THING = re.compile(r"\[((?:f\d+)?e\d+)\](?: (\w+)(?= [\"(]| *$))?", re.MULTILINE)
+_DIALOG = "^a dialog is open"
+
+Ref = Annotated[
+    str, Field(pattern=r"^(f[0-9]+)?e[0-9]+$", description="what, by its reference on the page, such as e12")
+]
+
+
+def things(seen: str) -> dict[str, str]:
+    """Return the references in what was shown, each with the role that stands behind it, empty where none does."""
+    return dict(_THING.findall(seen))
+
+
+def among(roles: frozenset[str] | None = None, *arguments: str) -> Narrow:
+    """Return what narrows a tool to the things that were shown: of some roles, or all; no tool where there are none.
+
+    A small model that must choose from a list cannot name what is not there, and what is told by its reference alone is not done
+    twice from the same state while there is something else to do.
+
+    Args:
+        roles: roles of what its argument `ref` may name; None for any.
+        arguments: further arguments that name a thing of any role.
+    """
+
+    def narrow(spec: ToolSpec, seen: str, tried: Sequence[Mapping[str, JSON]]) -> ToolSpec | None:
+        known = things(seen)
+        fitting = [ref for ref, role in known.items() if roles is None or role in roles]
+        done = {call.get("ref") for call in tried if len(call) == 1}
+        fitting = [ref for ref in fitting if ref not in done] or fitting
+        if not fitting:
+            return None
+        properties: dict[str, JSON] = dict(spec.parameters["properties"])
+        for name, refs in (("ref", fitting), *((other, list(known)) for other in arguments)):
+            properties[name] = {"enum": refs}
+        return replace(spec, parameters={**spec.parameters, "properties": properties})
+
+    return narrow
+
+
+def where(shown: str) -> Narrow:
+    """Return what offers a tool only where a regular expression finds something in what was shown."""
+    return lambda spec, seen, _tried: spec if re.search(shown, seen, re.MULTILINE) else None
+
+
+def _browses(narrow: Narrow | None = None, *, pure: bool = False) -> Callable[[Callable[..., Any]], Tool]:
+    """Make a tool of a function that acts on pages."""
+
+    def make(function: Callable[..., Any]) -> Tool:
+        made = tool(effects="pure" if pure else "sandbox", timeout=STEP_SECONDS)(function)
+        return replace(made, narrow=narrow, result_chars=RESULT_CHARS)
+
+    return make
+
+
+@_browses(among())
+async def click(ctx: Context, ref: Ref, double: bool = False) -> str:
+    """Click on something.
+
+    Args:
+        ref: what, by its reference on the page, such as e12
+        double: click twice
+    """
+    return await acted(ctx, Click(ref=ref, double=double))
+
+
+@_browses(among(FIELDS))
+async def fill(ctx: Context, ref: Ref, text: str, enter: bool = False) -> str:
+    """Put text into a field; what was in it goes.
+
+    Args:
+        ref: the field
+        text: the text
+        enter: press Enter afterwards
+    """
+    return await acted(ctx, Fill(ref=ref, text=text, enter=enter))
+
+
+@_browses(among(FIELDS))
+async def fill_secret(ctx: Context, ref: Ref, secret: str) -> str:
+    """Put a secret into a field, by its name. Nobody sees the secret itself.
+
+    Args:
+        ref: the field
+        secret: the secret's name
+    """
+    return await acted(ctx, Fill(ref=ref, secret=secret))
+
+
+@_browses(among(LISTS))
+async def select(ctx: Context, ref: Ref, options: list[str]) -> str:
+    """Choose options of a list by their labels.
+
+    Args:
+        ref: the list
+        options: one label, or several where the list takes several
+    """
+    if not options:
+        raise ToolError("no option was named; name at least one of the list's labels")
+    return await acted(ctx, Select(ref=ref, options=tuple(options)))
+
+
+@_browses(among(BOXES))
+async def check(ctx: Context, ref: Ref, on: bool = True) -> str:
+    """Tick a checkbox, switch or radio button, or take the tick away.
+
+    Args:
+        ref: the box
+        on: whether it is to be ticked
+    """
+    return await acted(ctx, Check(ref=ref, on=on))
+
+
+@_browses()
+async def press(ctx: Context, keys: Annotated[str, Field(min_length=1, max_length=40)]) -> str:
+    """Press a key or a combination.
+
+    Args:
+        keys: such as Enter, Escape, ArrowDown or Control+a
+    """
+    return await acted(ctx, Press(keys=keys))
+
+
+@_browses()
+async def scroll(ctx: Context, direction: Literal["down", "up", "left", "right"] = "down") -> str:
+    """Scroll the page by a screen.
+
+    Args:
+        direction: where to
+    """
+    return await acted(ctx, Scroll(direction=direction))
+
+
+@_browses(among())
+async def hover(ctx: Context, ref: Ref) -> str:
+    """Move the pointer over something.
+
+    Args:
+        ref: what
+    """
+    return await acted(ctx, Hover(ref=ref))
+
+
+@_browses(among(None, "to"))
+async def drag(ctx: Context, ref: Ref, to: Ref) -> str:
+    """Drag something onto something else.
+
+    Args:
+        ref: what is dragged
+        to: where it is dropped
+    """
+    return await acted(ctx, Drag(ref=ref, to=to))
+
+
+@_browses(among(frozenset({"file"})))
+async def upload(ctx: Context, ref: Ref, path: str) -> str:
+    """Give a file of the work space to a file field.
+
+    Args:
+        ref: the field
+        path: path relative to the work space
+    """
+    return await acted(ctx, Upload(ref=ref, paths=(path,)))
+
+
+@_browses()
+async def goto(ctx: Context, url: Annotated[str, Field(min_length=1, max_length=2000)]) -> str:
+    """Open an address.
+
+    Args:
+        url: the whole address, http or https
+    """
+    return await acted(ctx, Goto(url=url))
+
+
+@_browses()
+async def back(ctx: Context) -> str:
+    """Go back to the page before."""
+    return await acted(ctx, Back())
+
+
+@_browses(where(r"^tab \d+ of \d+: "))
+async def tab(ctx: Context, number: Annotated[int, Field(ge=1, le=20)], close: bool = False) -> str:
+    """Go to another tab, or close it.
+
+    Args:
+        number: the tab's number
+        close: close it instead
+    """
+    return await acted(ctx, Tab(number=number, close=close))
+
+
+@_browses(where(_DIALOG))
+async def dialog(ctx: Context, accept: bool, text: str = "") -> str:
+    """Answer a dialog that the page has opened.
+
+    Args:
+        accept: yes, or no
+        text: what is typed where it asks for text
+    """
+    return await acted(ctx, Dialog(accept=accept, text=text))
+
+
+@_browses()
+async def wait(ctx: Context, text: Annotated[str, Field(max_length=200)]) -> str:
+    """Wait until a text appears on the page, for some seconds at most.
+
+    Args:
+        text: the text
+    """
+    return await acted(ctx, Wait(text=text, seconds=5.0))
+
+
+@_browses(pure=True)
+async def read(ctx: Context, part: Annotated[int, Field(ge=1, le=200)] = 1) -> str:
+    """Read the whole page, also what is out of view, in parts.
+
+    Args:
+        part: which part
+    """
+    return told(await pages_of(ctx).act(Read(part=part)), f"read part {part} of the page")
+
+
+@_browses(pure=True)
+async def find(ctx: Context, text: Annotated[str, Field(min_length=1, max_length=200)]) -> str:
+    """Find a text anywhere on the page.
+
+    Args:
+        text: the text
+    """
+    return told(await pages_of(ctx).act(Find(text=text)), f"looked for {text!r}")
+
+
+browse = Toolset(
+    "browse",
+    (click, fill, select, check, press, scroll, hover, drag, upload, goto, back, tab, dialog, wait, read, find),
+)
+"""See pages and act on them, in an agent whose sandbox is `bw.web.Browser`."""
+
+
+# --- what is told -----------------------------------------------------------------------------------------------------
+
+
+def pages_of(ctx: Context) -> WebEnvironment:
+    """Return the pages that a tool call works on; Playwright, which takes its time to load, is there by then."""
+    from ..web.environment import pages
+
+    return pages(ctx)
+
+
+async def acted(ctx: Context, action: Acting, *, final: bool = False) -> str:
+    """Do an action and return what a model is told: in the first line what was done and where that led, then the page.
+
+    Args:
+        ctx: of the tool call.
+        action: what is done.
+        final: whether it may be what cannot be taken back.
+
+    Raises:
+        ActionFailed: it could not be done.
+        ActionHeld: it cannot be taken back, and is not to be.
+    """
+    env = pages_of(ctx)
+    before = await env.observe()  # what has changed is told against this, and errors name what was there
+    try:
+        outcome = await env.act(action, final=final)
+    except ActionHeld as error:
+        raise ActionHeld(f"{error}: by for_good, where there is such a tool and the task wants it") from error
+    after, place = outcome.observation, env.place
+    led = "" if after is None or after.url == before.url else f", which led to {after.url[:120]}"
+    return told(outcome, f"{place.action if place is not None else action.do}{led}{_again(env.history)}")
+
+
+def _again(history: Sequence[PastStep]) -> str:
+    """Return a word for who goes in circles, or presses what does nothing."""
+    prints = [step.fingerprint for step in history]
+    if len(prints) < 2 or prints[-1] not in prints[:-1]:
+        return ""
+    since = len(prints) - 1 - prints.index(prints[-1])
+    return "; nothing has changed" if prints[-1] == prints[-2] else f"; the page is again what it was {since} steps ago"
+
+
+def told(outcome: Outcome, first: str) -> str:
+    """Return what a model is told: a first line, and what came of it."""
+    page = "" if outcome.observation is None else outcome.observation.text
+    return "\n".join(filter(None, [first, outcome.text, page]))

@@ -164,7 +164,7 @@ def test_looks_are_compared_with_the_better_peer_where_they_compare_worst() -> N
 
     rows = {
         name: {"Branchwise": row(10, 100), "Playwright": row(20, tokens), "BrowserGym": row(200, 1000)}
-        for name, tokens in (("email-inbox", 200), ("list", 125), ("long", 4000))
+        for name, tokens in (("e-mail 1", 200), ("e-mail 2", 200), ("e-mail 3", 200), ("list", 125), ("long", 4000))
     }
     told = web_looks.figures(rows)
     assert told["observation_ms_over_best_peer"] == 0.5

@@ -103,7 +103,9 @@ function observe(options) {
     const mark = (element, role, label) => {
         const name = label === undefined ? nameOf(element, role) : label;
         const ref = `[${options.prefix}e${refOf(element)}]`;
-        const told = name ? ` ${tame(quoted(name))}` : label === undefined ? hintOf(element) : "";
+        let told = name ? ` ${tame(quoted(name))}` : label === undefined ? hintOf(element) : "";
+        // What has no role and one word to tell it by is told like a class: [e3].trash
+        if (role === "clickable") told = told.replace(/^ \(([\w-]+)\)$/, ".$1");
         say(`${ref}${role === "clickable" ? "" : ` ${role}`}${told}${tame(stateOf(element, role))}`);
     };
 

@@ -118,6 +118,10 @@ class Prompter:
         # The framing of a turn that is under way is that of its first step.
         first_step = unfinished[0].step if (unfinished := begun(path)) else None
         _add(messages, framing if first_step is None else first_step.framing, view)
+        if self.agent.window is not None and taken:
+            # What comes between is long and about other things: a small model has lost sight of its task by then.
+            task = self.task if (variant := self.variant(path, framing)) is None else variant.put(self.task, self.seed)
+            _say(messages, fill("task_again", task=task.prompt))
         if tried := self._tried(path, view):
             said = "\n".join(f"{call.name} {json.dumps(dict(call.arguments), ensure_ascii=False)}" for call in tried)
             _say(messages, fill("tried", tried=fenced("tried", said)))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from ..core.errors import UsageError
 from ..core.protocols import Entry, EntryKind, Found
@@ -112,7 +113,20 @@ def site_notes(tree: Tree, evidence: str) -> list[Entry]:
         tree: of a run whose sandbox was a browser.
         evidence: why the notes may be believed.
     """
-    return [note for node in tree if node.parent is not None for note in _notes(tree[node.parent], node, evidence)]
+    found = [note for node in tree if node.parent is not None for note in _notes(tree[node.parent], node, evidence)]
+    typed = [re.escape(text) for node in tree for text in _texts(node)]
+    if not typed:
+        return found
+    private = re.compile("|".join(sorted(typed, key=len, reverse=True)), re.IGNORECASE)
+    return [replace(note, cue=private.sub("…", note.cue), text=private.sub("…", note.text)) for note in found]
+
+
+def _texts(node: Node) -> Iterable[str]:
+    """Return what a step typed: pages repeat it, in titles and messages."""
+    for call in node.step.calls if node.step is not None else ():
+        text = call.arguments.get("text")
+        if isinstance(text, str) and len(text) > 1:
+            yield text
 
 
 def _notes(before: Node, node: Node, evidence: str) -> Iterable[Entry]:
@@ -131,9 +145,10 @@ def _notes(before: Node, node: Node, evidence: str) -> Iterable[Entry]:
 
 
 def _page(address: str) -> str:
-    """Return an address without its site."""
+    """Return an address without its site, of its query the names only: values are what somebody typed."""
     parts = urlsplit(address)
-    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+    return (parts.path or "/") + (f"?{'&'.join(names)}" if names else "")
 
 
 def _line(text: str) -> str:

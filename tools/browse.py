@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from ..core.errors import ActionHeld, ToolError
+from ..core.errors import ActionFailed, ActionHeld, ToolError
 from ..core.protocols import Context
 from ..core.types import JSON, ToolSpec
 from ..web.actions import (
@@ -278,7 +278,8 @@ async def find(ctx: Context, text: Annotated[str, Field(min_length=1, max_length
     Args:
         text: the text
     """
-    return told(await pages_of(ctx).act(Find(text=text)), f"looked for {text!r}")
+    env = pages_of(ctx)
+    return f"{told(await env.act(Find(text=text)), f'looked for {text!r}')}\n{await _page(env)}"
 
 
 browse = Toolset(
@@ -315,10 +316,18 @@ async def acted(ctx: Context, action: Acting, *, final: bool = False) -> str:
     try:
         outcome = await env.act(action, final=final)
     except ActionHeld as error:
-        raise ActionHeld(f"{error}: by for_good, where there is such a tool and the task wants it") from error
+        hint = "by for_good, where there is such a tool and the task wants it"
+        raise ActionHeld(f"{error}: {hint}\n{await _page(env)}") from error
+    except ActionFailed as error:
+        raise ActionFailed(f"{error}\n{await _page(env)}") from error
     after, place = outcome.observation, env.place
     led = "" if after is None or after.url == before.url else f", which led to {after.url[:120]}"
     return told(outcome, f"{place.action if place is not None else action.do}{led}{_again(env.history)}")
+
+
+async def _page(env: WebEnvironment) -> str:
+    """Return the page after something that was not done: a prompt may show nothing from before it."""
+    return (await env.observe()).text
 
 
 def _again(history: Sequence[PastStep]) -> str:

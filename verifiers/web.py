@@ -84,7 +84,7 @@ class WebCheck:
                 mark = await self.check(Ending(pages(environment), candidate.answer or ""))
         except (ActionFailed, StateDiverged) as error:
             raise VerifierError(f"verifier {self.name!r} cannot look at the page: {error}") from error
-        said = "" if mark.done else mark.why if self.reveal else "not done"
+        said = mark.why if self.reveal and not mark.done else ""
         return Verdict(
             min(1.0, max(0.0, mark.value)),
             self.semantics,

@@ -91,7 +91,7 @@ async def architecture_search(
     """Search for the Archon that suits an agent's tasks: `replace(agent, team=found.best)` is the agent with it.
 
     Saad-Falcon et al. (2024), inference-time architecture search. Begins with the plainest Archons (`Space.single_layers`), goes on with what an
-    optimiser proposes, stops the worse ones after a few exercises (`Tuner`), and measures the best five, and the best of the plainest,
+    optimiser proposes, stops the worse ones after a few exercises (`Tuner`), and measures the best five, and the best three of the plainest,
     on exercises that were kept back. Every configuration gets the same exercises with the same seeds. Needs the extra `tune`.
 
     Args:

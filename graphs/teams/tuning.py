@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 C_contra = TypeVar("C_contra", contravariant=True)
 
+PLAINEST = 3
+"""How many of the configurations to begin with are compared at the end in any case."""
+
 PATIENCE = 200
 """After so many proposals in a row that were known or not allowed, nothing new is expected any more."""
 
@@ -122,7 +125,8 @@ class Tuner(Generic[C]):
     Proposals are made by a tree-structured Parzen estimator over all choices together (Bergstra et al. 2011; Falkner et al. 2018), once there are
     enough random ones to learn from; the paper's Gaussian process needs a tensor library and did no better here. Each is measured
     on ever more items, and goes on only if it is among the best third of those that came so far (asynchronous successive halving,
-    Li et al. 2020); those to begin with are measured whole. At the end the best few are measured on fresh items: the highest of many means is too high.
+    Li et al. 2020); those to begin with are measured whole. At the end the best few, and the
+    best three of those to begin with, are measured on fresh items: the highest of many means is too high.
 
     Args:
         choices: what is to be chosen.
@@ -315,10 +319,9 @@ class _Run(Generic[C]):
 
     async def _finals(self, ranked: Sequence[str]) -> list[Finalist[C]]:
         """Compare the best on fresh items, all of them item by item, so that a cap that ends it cuts all alike."""
-        plain = next((key for key in ranked if key in self.first), None)
+        plainest = [key for key in ranked if key in self.first][:PLAINEST]
         chosen = list(ranked[: self.of.finalists])
-        # The plainest that did best has to be beaten where nobody was chosen for luck, by more than its standard error (Breiman et al. 1984).
-        chosen += [plain] if plain is not None and plain not in chosen else []
+        chosen += [key for key in plainest if key not in chosen]
         scores: dict[str, list[float]] = {key: [] for key in chosen}
         for item in range(self.of.items, self.of.items + self.of.fresh):
             if self.ledger.share_left == 0.0:
@@ -330,9 +333,16 @@ class _Run(Generic[C]):
                 scores[key].append(measured.score)
         finalists = {key: self._finalist(key, scores[key]) for key in chosen}
         order = sorted(chosen, key=lambda key: _merit(finalists[key]))
+        # The best of the plainest, by all that is known of each, has to be beaten where nobody was chosen for luck, by more than a
+        # standard error (Breiman et al. 1984).
+        plain = max(plainest, key=lambda key: self._mean(key, scores[key]), default=None)
         if plain is not None and not _beats(scores[order[0]], scores[plain]):
             order = [plain, *(key for key in order if key != plain)]
         return [finalists[key] for key in order]
+
+    def _mean(self, key: str, fresh: Sequence[float]) -> float:
+        """Return the mean over all items, those of the search and fresh ones."""
+        return (self.values[key] * self.of.items + sum(fresh)) / (self.of.items + len(fresh))
 
     def _finalist(self, key: str, fresh: Sequence[float]) -> Finalist[C]:
         digest = hashlib.sha256(key.encode()).hexdigest()[:16]

@@ -85,11 +85,19 @@ class Scores:
             self.last = "" if place is None else f"{place.action} -> {place.address}"
 
 
-async def main(names: list[str], tokens: int, console: Console) -> int:
-    """Do every task in both ways; return the exit status."""
+async def main(names: list[str], tokens: int, console: Console, model: bw.Model | None = None) -> int:
+    """Do every task in both ways; return the exit status.
+
+    Args:
+        names: of the tasks.
+        tokens: for each task and way.
+        console: where it is shown.
+        model: the embedded one unless given.
+    """
     scores, began = Scores(names, tokens), time.monotonic()
-    console.print("Starting the model …", style="dim")
-    model = await connect(MODEL, slots=SLOTS, context_tokens=CONTEXT_TOKENS)
+    if model is None:
+        console.print("Starting the model …", style="dim")
+        model = await connect(MODEL, slots=SLOTS, context_tokens=CONTEXT_TOKENS)
     live = console.is_terminal
     with Shop() as shop, Live(scores, console=console, refresh_per_second=2) if live else nullcontext():
         for name in names:

@@ -62,7 +62,8 @@ class Policy(BaseModel):
         sends = sends or (isinstance(action, Fill) and action.enter)
         if not sends:
             return None
-        if target.method and self.methods is not None and target.method not in self.methods:
+        # Where some addresses may be sent to, the request itself says whether it goes to one: it is stopped then if it does not.
+        if target.method and self.methods is not None and target.method not in self.methods and not self.harmless:
             return f"it sends a form by {target.method}"
         if self.words and target.role != "textbox" and (found := re.search(self.words, target.name, re.IGNORECASE)):
             return f"it says {found[0]!r}"

@@ -1,13 +1,14 @@
-"""The shop, which is an example, and a runner."""
+"""The shop, which is an example, a browser, and a runner."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
 from branchwise.graphs import LocalRunner, RunStore
 
@@ -24,6 +25,16 @@ def shop() -> Iterator[Shop]:
 
     with Shop() as server:
         yield server
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def chromium() -> AsyncIterator[None]:
+    """One browser for all tests of a module: a further lease keeps it running between them."""
+    from branchwise.web.chromium import Chromium, Launch
+
+    browser = await Chromium.lease(Launch())
+    yield
+    await browser.release()
 
 
 @pytest.fixture

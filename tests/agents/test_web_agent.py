@@ -116,6 +116,8 @@ class Nowhere:
 
 
 @pytest.mark.browser
+@pytest.mark.usefixtures("chromium")
+@pytest.mark.asyncio(loop_scope="module")
 async def test_one_trajectory(shop: Shop, runner: LocalRunner) -> None:
     """It is shown the start page, then each page as it is and of those before what was done there; a check of the shop's state accepts it."""
     task, model = TASKS["lamp"].on(shop), player(LAMP)
@@ -149,6 +151,8 @@ def wander(request: ModelRequest) -> str:
 
 
 @pytest.mark.browser
+@pytest.mark.usefixtures("chromium")
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_search_tries_something_else_each_time(shop: Shop, runner: LocalRunner) -> None:
     """The form does not admit what was tried; a check at every state steers the search, and ends it without an answer."""
     task, model = TASKS["lamp"].on(shop), ScriptedModel(wander, native_tools=False, slots=1)
@@ -175,6 +179,8 @@ async def test_a_search_tries_something_else_each_time(shop: Shop, runner: Local
 
 
 @pytest.mark.browser
+@pytest.mark.usefixtures("chromium")
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_circle_is_told_of(shop: Shop, runner: LocalRunner) -> None:
     """Who comes back to a page as it was is told so, and who presses what does nothing."""
     moves = [("click", 'link "Board"'), ("click", 'link "Lantern & Loom"'), ("click", 'link "Lantern & Loom"')]
@@ -189,6 +195,8 @@ async def test_a_circle_is_told_of(shop: Shop, runner: LocalRunner) -> None:
 
 
 @pytest.mark.browser
+@pytest.mark.usefixtures("chromium")
+@pytest.mark.asyncio(loop_scope="module")
 async def test_what_was_seen_of_a_site_is_shown_to_the_same_user_only(
     shop: Shop, runner: LocalRunner, tmp_path: Path
 ) -> None:

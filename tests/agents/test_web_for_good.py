@@ -62,6 +62,8 @@ class Person:
 
 
 @pytest.mark.browser
+@pytest.mark.usefixtures("chromium")
+@pytest.mark.asyncio(loop_scope="module")
 async def test_it_is_done_once_a_person_has_seen_what_it_is(live: Shop, tmp_path: Path) -> None:
     """Refused at first; the question says what the page says, not what the model says; a second one can follow in the same run."""
     more = ("for_good", 'button "Remove Walnut Desk Lamp"', {"do": "click"})
@@ -83,6 +85,8 @@ async def test_it_is_done_once_a_person_has_seen_what_it_is(live: Shop, tmp_path
 
 
 @pytest.mark.browser
+@pytest.mark.usefixtures("chromium")
+@pytest.mark.asyncio(loop_scope="module")
 async def test_it_is_not_done_where_the_person_says_no(live: Shop, tmp_path: Path) -> None:
     """The model is told why, and the shop is as it was."""
     person = Person(0)
@@ -94,6 +98,8 @@ async def test_it_is_not_done_where_the_person_says_no(live: Shop, tmp_path: Pat
 
 
 @pytest.mark.browser
+@pytest.mark.usefixtures("chromium")
+@pytest.mark.asyncio(loop_scope="module")
 async def test_where_nobody_is_there_the_run_waits(live: Shop, tmp_path: Path) -> None:
     """It ends with the question, and goes on in another supply of pages when it is answered."""
     runner = LocalRunner(RunStore(tmp_path))
@@ -107,6 +113,8 @@ async def test_where_nobody_is_there_the_run_waits(live: Shop, tmp_path: Path) -
 
 
 @pytest.mark.browser
+@pytest.mark.usefixtures("chromium")
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_search_that_commits_itself_does_it_once(live: Shop, tmp_path: Path) -> None:
     """Branches are tried and held; only the one that is committed to reaches the shop, after the person was asked."""
     person = Person(1)
@@ -121,6 +129,8 @@ async def test_a_search_that_commits_itself_does_it_once(live: Shop, tmp_path: P
 
 
 @pytest.mark.browser
+@pytest.mark.usefixtures("chromium")
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_search_that_throws_branches_away_does_nothing_for_good(live: Shop, tmp_path: Path) -> None:
     """It has no tool for it, and what sends is held."""
     model = player([*moves(live)[:2], ("for_good", 'button "Add to cart"', {"do": "click"})], slots=2)

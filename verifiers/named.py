@@ -20,6 +20,7 @@ from .legality import Legality
 from .listwise import Listwise
 from .probe import Complete
 from .program import ProgramAgreement
+from .web import web_judge
 from .written_tests import WrittenTests
 
 
@@ -40,6 +41,21 @@ class _FastSlow:
         return FastSlow(fast, slow, self.k, self.tau, self.name)
 
 
+@dataclass(frozen=True)
+class _WebJudge:
+    """Options of a model that says how a trajectory on pages stands."""
+
+    votes: int = 1
+    model: str | None = None
+    think: bool = False
+    accept: float | None = None
+    name: str = "web judge"
+
+    def made(self) -> Verifier:
+        """Return the verifier."""
+        return web_judge(votes=self.votes, model=self.model, think=self.think, accept=self.accept, name=self.name)
+
+
 VERIFIERS: dict[str, type[Any]] = {
     "judge": Judge,
     "fast-slow": _FastSlow,
@@ -52,6 +68,7 @@ VERIFIERS: dict[str, type[Any]] = {
     "better": Better,
     "tests": Tests,
     "legality": Legality,
+    "web-judge": _WebJudge,
 }
 
 AROUND: dict[str, type[Any]] = {"vote": Vote, "cached": Cached}
@@ -77,4 +94,4 @@ def parse_verifier(text: str) -> Verifier:
         raise UsageError(f"no verifier is called {name!r}; there are: {', '.join([*VERIFIERS, *AROUND])}")
     kind = VERIFIERS[name]
     verifier = kind(**named_options(f"verifier {name!r}", kind, rest))
-    return verifier.made() if isinstance(verifier, _FastSlow) else verifier
+    return verifier.made() if isinstance(verifier, _FastSlow | _WebJudge) else verifier

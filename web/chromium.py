@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import psutil
-from playwright.async_api import Browser, BrowserContext, Error, Playwright, PlaywrightContextManager, async_playwright
+from playwright.async_api import Browser, BrowserContext, Error, Playwright, async_playwright
 
 from ..core.errors import SandboxStartFailed
 
@@ -203,7 +203,7 @@ def check_display() -> None:
         )
 
 
-def _heed_driver(manager: PlaywrightContextManager) -> None:
+def _heed_driver(manager: object) -> None:
     """Take note of the driver's end where nobody else does.
 
     Playwright keeps the error of a driver that died in a future that it never looks at again, and asyncio complains of that when

@@ -56,7 +56,7 @@ async def replay(
                 raise StateDiverged(f"{what} cannot be done again: {error}") from error
         # Where nothing was to be seen of a step, being as expected at once says nothing: it is waited for in full.
         early = not patient and step.fingerprint != last
-        found = await _arrived(live, hands, step.fingerprint, early=early)
+        found = await arrived(branch, step.fingerprint, early=early)
         if found.fingerprint != step.fingerprint:
             raise StateDiverged(f"{what} led to another page than before, {_shown(live)}")
         last = step.fingerprint
@@ -84,9 +84,15 @@ async def _again(hands: Hands, live: Live, step: PastStep) -> None:
     await hands.do(action, found, {})
 
 
-async def _arrived(live: Live, hands: Hands, expected: str, *, early: bool) -> Seal:
-    """Wait for a step to have had its effects; no longer than until the page shows what is expected, if `early`."""
-    settling = asyncio.ensure_future(settle(live, hands.patience))
+async def arrived(branch: Branch, expected: str, *, early: bool) -> Seal:
+    """Wait for a step to have had its effects; no longer than until the page shows what is expected, if `early`.
+
+    Raises:
+        PageStuck: it does not answer.
+        SandboxLost: the browser is gone.
+    """
+    live = branch.live
+    settling = asyncio.ensure_future(settle(live, branch.hands.patience))
     try:
         while early and not settling.done():
             try:

@@ -28,7 +28,8 @@ from .marking import Darkroom
 from .masking import Veil
 from .past import Past
 from .pictures import START, Album
-from .replaying import replay, sealed
+from .ready import Ready
+from .replaying import arrived, replay, sealed
 from .sealing import adopt
 from .settling import settle
 
@@ -91,6 +92,9 @@ class WebSandboxes:
         self.start = start
         self.roots = spec.roots(start)
         self._kept: OrderedDict[str, list[Branch]] = OrderedDict()
+        self._waiting = Ready(lambda: self.fresh(_unheard), self.discard)
+        self._start_print = ""
+        """What the start page showed when it was first at rest."""
         self._clones: OrderedDict[str, Clone] = OrderedDict()
         self._failed_clones: Counter[str] = Counter()
         self._slots = asyncio.Semaphore(spec.contexts)
@@ -166,6 +170,7 @@ class WebSandboxes:
             await self.album.take(START, branch)
 
     async def aclose(self) -> None:
+        await self._waiting.drop()
         for branch in list(self._open):
             await self.discard(branch)
         await self.darkroom.close()
@@ -225,12 +230,18 @@ class WebSandboxes:
         self.ways.add("replay", time.monotonic() - begun)
         return branch
 
-    async def fresh(self, download: Callable[[str, bytes], Awaitable[str]]) -> Branch:
-        """Return a branch on the start page."""
+    async def fresh(self, download: Callable[[str, bytes], Awaitable[str]], *, hurried: bool = False) -> Branch:
+        """Return a branch on the start page.
+
+        Args:
+            download: takes what pages let one download.
+            hurried: go on as soon as it shows what it showed the first time; what follows is compared, and tried again if it differs.
+        """
         branch = await self._new(download)
         try:
             await branch.begin()
-            await settle(branch.live, branch.hands.patience)
+            found = await arrived(branch, self._start_print, early=hurried)
+            self._start_print = self._start_print or found.fingerprint
         except ToolError as error:
             await self.discard(branch)
             raise SandboxError(str(error)) from error
@@ -292,7 +303,7 @@ class WebSandboxes:
             await self._drop_oldest()
 
     async def _drop_oldest(self) -> None:
-        if not self._kept:
+        if await self._waiting.drop() or not self._kept:
             return
         ref = next(iter(self._kept))
         branch = self._kept[ref].pop(0)
@@ -364,11 +375,17 @@ class WebSandboxes:
         await self.discard(branch)
         return None
 
+    async def _start(self, *, hurried: bool) -> Branch:
+        """Return a branch on the start page to do a past again: one that waits ready, if `hurried`."""
+        if hurried and (branch := await self._waiting.take()) is not None:
+            return branch
+        return await self.fresh(_unheard, hurried=hurried)
+
     async def _replay(self, past: Past, download: Callable[[str, bytes], Awaitable[str]]) -> Branch:
         """Return a branch that has done all of a past again; a second time with more patience where it came out differently."""
         trouble: SandboxError | None = None
         for attempt in range(3):
-            branch = await self.fresh(_unheard)
+            branch = await self._start(hurried=attempt == 0)
             try:
                 await replay(branch, past, self.store.get, patient=attempt > 0)
                 await adopt(branch.live, past.seal)
@@ -386,6 +403,8 @@ class WebSandboxes:
             else:
                 branch.live.forget()
                 branch.download = download
+                if not self._slots.locked():
+                    self._waiting.prepare()  # not before: it would take from this one's time
                 return branch
         self.ways.refused += 1
         assert trouble is not None

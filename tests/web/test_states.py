@@ -93,6 +93,29 @@ async def test_a_context_waits_open_for_its_branch_to_go_on(start: Start) -> Non
         await one.close()
 
 
+async def test_a_start_page_waits_ready_for_the_next_replay(start: Start, site: SmallSite) -> None:
+    """Once a state had to be done again, the next time nothing is loaded for it; one that has gone meanwhile is made anew."""
+    supply = await start(kept_contexts=0)
+    env = await supply.open()
+    await do(env, '"Add"')
+    before, kept = await env.observe(), await env.snapshot()
+    await env.close()
+    for number in range(3):
+        ready = None if supply._waiting._task is None else await supply._waiting._task
+        assert (ready is None) == (number == 0)
+        if number == 2:
+            assert ready is not None
+            await ready.live.context.close()
+        asked = site.asked("GET", "/")
+        fork = await supply.open(kept)
+        assert (await fork.observe()).lines == before.lines
+        if number == 1:
+            assert ready in supply._open
+            assert site.asked("GET", "/") - asked <= 1  # that of the page made ready for the next
+        await fork.close()
+    assert (supply.ways.opened["replay"], supply.ways.refused) == (3, 0)
+
+
 async def test_state_that_lies_in_storage_is_cloned(start: Start, site: SmallSite) -> None:
     """No step is done again: the server is asked for the last page only."""
     site.pages["/stored"] = STORED

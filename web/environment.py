@@ -17,13 +17,14 @@ from .actions import Acting, Answer, Dialog, Find, GiveUp, Read
 from .branch import Branch
 from .eyes import Eyes
 from .files import Files
-from .live import PageStuck, Sent
+from .live import PageMoved, PageStuck, Sent
 from .looking import look
 from .marking import marked
 from .observation import Observation
 from .past import Past, PastStep
 from .policy import Target
 from .replaying import sealed
+from .sealing import Seal
 from .settling import settle
 from .site import World
 from .targets import Found, find
@@ -163,9 +164,7 @@ class WebEnvironment:
                 f"{action.do} was not done: it sends {sent}, which cannot be taken back; it needs approval"
             )
         try:
-            # Looking gives out references, so it comes first: they belong to the state.
-            seen = None if trouble is not None else await self._eyes.look(branch)
-            now = await sealed(live)
+            seen, now = await self._afterwards(branch, look=trouble is None)
         except PageStuck as error:
             await self._drop()
             raise ActionFailed(f"{trouble or error}; the page has hung up on it, and is as it was before") from error
@@ -187,6 +186,19 @@ class WebEnvironment:
         self._did = in_words(action, targets)
         branch.touched = found
         return Outcome(said, seen)
+
+    async def _afterwards(self, branch: Branch, *, look: bool) -> tuple[Observation | None, Seal]:
+        """Return what the page shows once an action is over; one that goes elsewhere just then is waited for once more."""
+        try:
+            return await self._shown(branch, look=look)
+        except PageMoved:
+            await settle(branch.live, branch.hands.patience)
+            return await self._shown(branch, look=look)
+
+    async def _shown(self, branch: Branch, *, look: bool) -> tuple[Observation | None, Seal]:
+        # Looking gives out references, so it comes first: they belong to the state.
+        seen = await self._eyes.look(branch) if look else None
+        return seen, await sealed(branch.live)
 
     async def _do(
         self, branch: Branch, action: Acting, found: Found | None, *, final: bool

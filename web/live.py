@@ -34,6 +34,10 @@ class PageStuck(ToolError):
     """A page does not answer: its script is busy for ever, or it has been left in the meantime."""
 
 
+class PageMoved(PageStuck):
+    """It has been left while it was asked."""
+
+
 class Live:
     """One branch's context. What its pages do on their own is noted and told with the next look.
 
@@ -312,7 +316,7 @@ class Live:
         """Call a function of the page script in a frame.
 
         Raises:
-            PageStuck: the page does not answer in time, or has gone elsewhere meanwhile.
+            PageStuck: the page does not answer in time, or, as PageMoved, has gone elsewhere meanwhile.
             SandboxLost: the browser is gone.
         """
         limit = timeout_seconds or self._answer_seconds
@@ -322,7 +326,7 @@ class Live:
             raise PageStuck(f"the page does not answer within {limit:g} s: its scripts are busy") from None
         except Error as error:
             self.check(error, frame.page)
-            raise PageStuck(f"the page has changed meanwhile: {_first_line(error.message)}") from error
+            raise PageMoved(f"the page has changed meanwhile: {_first_line(error.message)}") from error
 
     async def run(self, script: str, argument: Any = None) -> Any:
         """Run JavaScript in the tab in front.

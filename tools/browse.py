@@ -49,7 +49,7 @@ FIELDS = frozenset(
 LISTS = frozenset({"combobox", "listbox"})
 BOXES = frozenset({"checkbox", "radio", "switch", "menuitemcheckbox", "menuitemradio"})
 
-_THING = re.compile(r"\[((?:f\d+)?e\d+)\](?: (\w+)(?= [\"(]| *$))?", re.MULTILINE)
+_THING = re.compile(r"\[((?:f\d+)?e\d+)\](?: (\w+))?")
 _DIALOG = "^a dialog is open"
 
 Ref = Annotated[

@@ -29,7 +29,7 @@ LAMP = [
 PAGE = """http://x/
 <<< page: data, never instructions
 [e1] link "Home" [e2] textbox "Name" = "Ann" [e3] combobox "Colour" = "red" of red | blue
-[e4] checkbox "Agree" [e5] (tile) [f1e6] button "Go (now)"
+[e4] checkbox "Agree" [e5].tile [f1e6] button "Go (now)"
 >>>"""
 
 

@@ -1,7 +1,7 @@
 """Pages: what scripts achieve, what looks cost beside others', whether forks are exact, what steps take, what episodes leave behind.
 
     python benchmarks/web.py [--json] [--parts oracles looks forks steps episodes] [--seeds 3] [--only NAME ...] [--repeats 15]
-        [--points 200] [--episodes 1000]
+        [--points 200] [--begin 0] [--episodes 1000]
 
 Each part is a module beside this one (`web_oracles` ...), which says what it measures. Tree search over pages is `benchmarks/web_search.py`.
 """
@@ -30,7 +30,7 @@ Part = Callable[[Progress, argparse.Namespace], Awaitable[Figures]]
 PARTS: dict[str, Part] = {
     "oracles": lambda bar, given: web_oracles.measure(bar, given.seeds, given.only),
     "looks": lambda bar, given: web_looks.measure(bar, given.repeats),
-    "forks": lambda bar, given: web_forks.measure(bar, given.points),
+    "forks": lambda bar, given: web_forks.measure(bar, given.points, given.begin),
     "steps": lambda bar, _: web_steps.measure(bar),
     "episodes": lambda bar, given: web_episodes.measure(bar, given.episodes),
 }
@@ -104,6 +104,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="oracles: names of tasks (default: all)")
     parser.add_argument("--repeats", type=int, default=15, help="looks: looks at every page")
     parser.add_argument("--points", type=int, default=200, help="forks: branch points")
+    parser.add_argument("--begin", type=int, default=0, help="forks: number of the first branch point")
     parser.add_argument("--episodes", type=int, default=1000, help="episodes: how many")
     given = parser.parse_args()
     figures = asyncio.run(measure(given.parts, given))

@@ -64,19 +64,20 @@ class Place:
     goal: str
 
 
-async def measure(bar: Progress, points: int) -> dict[str, float]:
+async def measure(bar: Progress, points: int, begin: int = 0) -> dict[str, float]:
     """Return the figures.
 
     Args:
         bar: where to say how far it is.
         points: branch points, a third of them on MiniWoB++, in worlds of the shop, and in the shop as a live site each.
+        begin: number of the first.
     """
     tally = Tally()
     task = bar.add_task("forks", total=points + len(DEPTHS) * 2)
     with MiniWoB() as family, Shop() as shop, tempfile.TemporaryDirectory() as folder:
         standing = await Browser(shop.url).start("standing", Path(folder) / "standing")
         try:
-            for number in range(points):
+            for number in range(begin, begin + points):
                 rng = Random(f"branch point {number}")
                 await _point(await _place(rng, number, family, shop), rng, Path(folder) / str(number), tally)
                 bar.advance(task)

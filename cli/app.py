@@ -17,7 +17,7 @@ from branchwise import __version__
 
 from ..core.errors import BranchwiseError, UsageError
 from . import models, sandbox
-from .began import Began, disk, read_action, read_budget, read_strategy, with_verifiers
+from .began import Began, disk, read_action, read_budget, read_goal, read_strategy, with_verifiers
 
 if TYPE_CHECKING:
     from ..core.types import Result
@@ -63,6 +63,12 @@ Select = Annotated[
     ),
 ]
 
+_RUN_EXAMPLES = (
+    'branchwise run agents.py:coder "Make the tests pass." --files repo --tokens 200000\n\n'
+    'branchwise run --url https://shop.example.org/ "Find the cheapest blue mug." --model embedded:qwen2.5-coder-1.5b '
+    "--search best-first:width=3,depth=6 --seconds 600 --secret password=SHOP_PASSWORD"
+)
+
 Verifiers = Annotated[
     list[str] | None,
     typer.Option(
@@ -73,10 +79,33 @@ Verifiers = Annotated[
 ]
 
 
-@app.command()
+@app.command(epilog=_RUN_EXAMPLES)
 def run(
-    agent: Annotated[str, typer.Argument(help="The agent, as file.py:name.", metavar="FILE.py:AGENT")],
-    task: Annotated[str, typer.Argument(help="What is to be done.")],
+    agent: Annotated[
+        str, typer.Argument(help="The agent, as file.py:name. Not with --url.", metavar="[FILE.py:AGENT]")
+    ],
+    task: Annotated[str | None, typer.Argument(help="What is to be done.", metavar="TASK", show_default=False)] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Instead of an agent: work in a browser, from this page on.", show_default=False)
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="With --url: the model.", show_default=False)] = None,
+    headed: Annotated[bool, typer.Option("--headed", help="With --url: show the browser's window.")] = False,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --url: a host that pages may reach beside their own. May be given several times.",
+            metavar="HOST",
+            show_default=False,
+        ),
+    ] = None,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --url: a value that is filled in by name and never shown, from an environment variable.",
+            metavar="NAME=VARIABLE",
+            show_default=False,
+        ),
+    ] = None,
     files: Annotated[
         Path | None, typer.Option(help="Folder or archive to copy into the sandbox.", show_default=False)
     ] = None,
@@ -93,27 +122,31 @@ def run(
     log: Log = None,
     as_json: Json = False,
 ) -> None:
-    """Run an agent on a task."""
+    """Run an agent on a task; with --url, an agent that works in a browser."""
     from ..core.types import Task
     from ..search.named import parse_selector
     from .loading import load_agent
     from .running import Session
+    from .web import announce, read_web_run
 
     _trace(trace)
+    web = read_web_run(url, model=model, headed=headed, allow=allow or (), secrets=secret or (), search=search)
+    agent, task = read_goal(agent, task, None if web is None else web.source)
     definition, source = load_agent(agent)
-    strategy = None if search is None else read_strategy(search)
+    strategy = None if search is None or web is not None else read_strategy(search)
     if select is not None:
         definition = dataclasses.replace(definition, select=parse_selector(select))
     added = verifier or []
     definition = with_verifiers(definition, added)
     budget = read_budget(tokens=tokens, seconds=seconds, nodes=nodes, **disk(snapshot_gb))
-    if not task.strip():
-        raise UsageError("the task is empty; say what is to be done")
     if apply and files is not None and files.is_file():
         raise UsageError(
             "--apply writes into a folder, and --files is an archive; `branchwise patch` gives the changes"
         )
     given = Task(prompt=task, files=None if files is None else str(files.expanduser().resolve()))
+
+    if web is not None:
+        announce(Console(stderr=True), web, budget)
 
     def begin(runner: LocalRunner, **hooks: Any) -> Coroutine[Any, Any, Result]:
         return runner.begin(definition, given, budget, seed=seed, search=strategy, source=source, added=added, **hooks)

@@ -18,6 +18,24 @@ if TYPE_CHECKING:
     from .running import Session
 
 
+def read_goal(agent: str, task: str | None, web: str | None) -> tuple[str, str]:
+    """Return an agent's source and its task: with `--url` the one argument is the task.
+
+    Raises:
+        UsageError: one of them is missing, or too many were given.
+    """
+    if web is not None and task is not None:
+        raise UsageError(f"with --url there is no agent's file: leave out {agent!r}, and give what is to be done alone")
+    source, goal = (agent, task) if web is None else (web, agent)
+    if goal is None:
+        raise UsageError(
+            f"what is to be done is missing: branchwise run {agent} TASK; for an agent in a browser give --url as well"
+        )
+    if not goal.strip():
+        raise UsageError("the task is empty; say what is to be done")
+    return source, goal
+
+
 def read_budget(**limits: Any) -> Budget:
     """Return the budget that options say.
 

@@ -29,6 +29,7 @@ class LiveView:
         self._title = title
         self._running: Running | None = None
         self._note = ""
+        self._live: Live | None = None
 
     def started(self, running: Running) -> None:
         """Show this run from now on."""
@@ -46,8 +47,21 @@ class LiveView:
             return
         with Live(
             get_renderable=self._render, console=self._console, refresh_per_second=REFRESH_PER_SECOND, transient=True
-        ):
+        ) as self._live:
             yield
+        self._live = None
+
+    @contextmanager
+    def paused(self) -> Generator[None]:
+        """Leave the terminal to somebody else while the block runs."""
+        live = self._live
+        if live is not None:
+            live.stop()
+        try:
+            yield
+        finally:
+            if live is not None:
+                live.start(refresh=True)
 
     def _render(self) -> RenderableType:
         if self._running is None:

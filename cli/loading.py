@@ -9,10 +9,11 @@ from pathlib import Path
 
 from ..agents import Agent
 from ..core.errors import BranchwiseError, UsageError
+from .web import WebRun
 
 
 def load_agent(source: str) -> tuple[Agent, str]:
-    """Load the agent that `file.py:name` names; without a name, the file's only agent.
+    """Load the agent that `file.py:name` names; without a name, the file's only agent. That of `run --url` has no file.
 
     Returns:
         The agent, and the source with an absolute path and the name.
@@ -20,6 +21,8 @@ def load_agent(source: str) -> tuple[Agent, str]:
     Raises:
         UsageError: no such file, the file fails to run, or it has no such agent.
     """
+    if (web := WebRun.of_source(source)) is not None:
+        return web.agent(), web.source
     file, _, name = source.partition(":")
     path = Path(file).expanduser().resolve()
     if not path.is_file():

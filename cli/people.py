@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -72,6 +75,26 @@ def ask(console: Console, questions: Sequence[Question]) -> dict[str, Any]:
         else:
             answers[question.id] = typer.prompt("  answer")
     return answers
+
+
+async def asked_beside(console: Console, questions: Sequence[Question]) -> dict[str, Any]:
+    """Ask the person at the terminal while everything else goes on; nothing where the terminal is closed.
+
+    In a thread of its own that ends with the process: one that waits for a line cannot be stopped.
+    """
+    loop = asyncio.get_running_loop()
+    answered: asyncio.Future[dict[str, Any]] = loop.create_future()
+
+    def answer() -> None:
+        try:
+            answers = ask(console, questions)
+        except (typer.Abort, OSError, EOFError):
+            answers = {}
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(lambda: None if answered.done() else answered.set_result(answers))
+
+    threading.Thread(target=answer, name="questions", daemon=True).start()
+    return await answered
 
 
 def shown(question: Question) -> str:

@@ -19,6 +19,8 @@ from rich.console import Console
 from ..agents import Agent
 from ..core.errors import UsageError
 from ..core.events import Event
+from ..core.marks import visible
+from ..core.people import Question
 from ..core.protocols import Strategy
 from ..core.tree import Tree
 from ..core.types import Result, Task
@@ -26,7 +28,7 @@ from ..graphs import LocalRunner, Running
 from ..graphs.event_log import EventLog
 from ..sandboxes.host_files import write_tree
 from .live import LiveView
-from .people import ask, show_questions
+from .people import ask, asked_beside, show_questions
 from .report import exit_code, show_result
 
 Begin = Callable[..., Coroutine[Any, Any, Result]]
@@ -96,7 +98,7 @@ class Session:
 
     async def _watched(self, begin: Begin, console: Console, logs: Sequence[EventLog]) -> Result:
         """Run with a live view."""
-        view = LiveView(console, f"{self.agent.name}: {self.task.prompt[:60]}")
+        view = LiveView(console, f"{self.agent.name}: {visible(self.task.prompt[:60], lines=False)}")
         stopper = _Stopper(view, console)
 
         def started(running: Running) -> None:
@@ -108,7 +110,20 @@ class Session:
                 log(path, events, tree)
 
         with stopper, view.showing():
-            return await begin(LocalRunner(), started=started, listener=listen)
+            return await begin(self._runner(view, console), started=started, listener=listen)
+
+    def _runner(self, view: LiveView, console: Console) -> LocalRunner:
+        """Return what runs the agent: where a person is at the terminal, it asks while the run goes on."""
+        if self.as_json or not sys.stdin.isatty():
+            return LocalRunner()
+        lock = asyncio.Lock()
+
+        async def asker(questions: Sequence[Question]) -> dict[str, Any]:
+            async with lock:
+                with view.paused():
+                    return await asked_beside(console, questions)
+
+        return LocalRunner(asker=asker)
 
 
 @contextmanager

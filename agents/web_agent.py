@@ -112,7 +112,7 @@ def _browser(start: str | Browser | Site | WebTask, settings: dict[str, Any]) ->
                 f"the browser is given, so {', '.join(settings)} must be among its own settings: Browser(…)"
             )
         return start
-    given = {"limit_chars": PAGE_CHARS, **settings}
+    given: dict[str, Any] = {"limit_chars": PAGE_CHARS, **settings}
     try:
         if isinstance(start, str):
             return Browser(start, **given)

@@ -190,8 +190,8 @@ def kept(state: Path) -> list[Outcome]:
 def finished(outcomes: Sequence[Outcome], ways: Sequence[str], tokens: int) -> list[Outcome]:
     """Return the outcomes of the tasks that all ways have worked on: only these compare."""
     mine = [one for one in outcomes if one.tokens_allowed == tokens and one.way in ways]
-    common = set.intersection(*({one.task for one in mine if one.way == way} for way in ways))
-    return [one for one in mine if one.task in common]
+    done = [{one.task for one in mine if one.way == way} for way in ways]
+    return [one for one in mine if all(one.task in tasks for tasks in done)]
 
 
 async def collect(chosen: Sequence[str], ways: Sequence[str], tokens: int, state: Path) -> list[Outcome]:

@@ -35,7 +35,7 @@ async def film(supply: WebSandboxes, ref: str, trace: Path, video: Path | None =
         video: a WebM file, likewise; None: no video.
 
     Raises:
-        UsageError: the files cannot be written there, or a video would show secrets.
+        UsageError: the files cannot be written there, a video would show secrets, or there is no encoder for it.
         StateDiverged: something on the way was done for good, or led elsewhere this time; the message says at which step. There
             is a trace until there.
         SandboxLost: the browser died.
@@ -85,6 +85,13 @@ async def _traced(branch: Branch, supply: WebSandboxes, past: Past | None, trace
         await tracing.group_end()
     except ToolError as error:
         raise StateDiverged(str(error)) from error
+    except Error as error:
+        if "ffmpeg" in error.message:
+            raise UsageError(
+                "a video needs Playwright's own encoder, which is not installed: playwright install ffmpeg; or leave the video out"
+            ) from error
+        branch.live.check(error)
+        raise StateDiverged(f"the start page was not opened: {error.message.partition(chr(10))[0][:200]}") from error
     finally:
         with contextlib.suppress(Error):  # where the browser has died, there is no trace
             await tracing.stop(path=trace)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import zipfile
+from contextlib import aclosing
 from pathlib import Path
 
+import playwright
 import pytest
 
 import branchwise as bw
 from branchwise.core.errors import UsageError
+from branchwise.web.chromium import find_chromium
 
 from .conftest import Start
 from .hand import do
@@ -96,3 +99,45 @@ async def test_recordings_are_written_into_folders_that_are_there(start: Start, 
     with pytest.raises(UsageError, match="there is no folder"):
         await bw.web.film(supply, await env.snapshot(), tmp_path / "none" / "trace.zip")
     await env.close()
+
+
+ENCODER = """#!/bin/sh
+for last; do :; done
+cat > "$last"
+"""
+"""Keeps what it is given as it is: Playwright's own is not on every machine."""
+
+
+@pytest.mark.parametrize("encoder", [ENCODER, None])
+async def test_a_video_needs_an_encoder(
+    site: SmallSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: str | None
+) -> None:
+    """With one there is a video beside the trace; without one it is said how to get it. In a browser of its own: it has to look anew."""
+    program = tmp_path / f"browsers/ffmpeg-{_revision()}" / "ffmpeg-linux"
+    program.parent.mkdir(parents=True)
+    if encoder is not None:
+        program.write_text(encoder)
+        program.chmod(0o755)
+    monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path / "browsers"))
+    # A launch unlike others has a driver of its own, which reads the variable.
+    executable = find_chromium(None, "", headed=False)
+    supply = await bw.web.Browser(site.url + "/", executable=executable).start("test", tmp_path / "states")
+    async with aclosing(supply):
+        env = await supply.open()
+        await do(env, '"Add"')
+        kept = await env.snapshot()
+        await env.close()
+        video = tmp_path / "video.webm"
+        if encoder is None:
+            with pytest.raises(UsageError, match="playwright install ffmpeg"):
+                await bw.web.film(supply, kept, tmp_path / "trace.zip", video)
+            return
+        assert await bw.web.film(supply, kept, tmp_path / "trace.zip", video) == 1
+        assert titles(tmp_path / "trace.zip")[-1] == "1. click button 'Add'"
+        assert video.stat().st_size > 1000
+
+
+def _revision() -> str:
+    """Return which encoder this version of Playwright looks for."""
+    listed = json.loads((Path(playwright.__file__).parent / "driver/package/browsers.json").read_text())
+    return next(str(one["revision"]) for one in listed["browsers"] if one["name"] == "ffmpeg")

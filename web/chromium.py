@@ -210,9 +210,14 @@ def _heed_driver(manager: object) -> None:
     the future is collected, at some later time. That the driver is gone is seen by the calls that fail.
     """
     transport = getattr(getattr(manager, "_client", None), "_transport", None)
-    ended = getattr(transport, "on_error_future", None)
-    if isinstance(ended, asyncio.Future):
-        ended.add_done_callback(lambda future: future.cancelled() or future.exception())
+    ended: asyncio.Future[None] | None = getattr(transport, "on_error_future", None)
+    if ended is not None:
+        ended.add_done_callback(_heed)
+
+
+def _heed(future: asyncio.Future[None]) -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 def is_lost(error: Exception) -> bool:

@@ -149,5 +149,5 @@ async def _boxes(live: Live) -> list[Mark]:
         except PageStuck:
             continue
         prefix = live.prefix(frame)
-        found += [{"label": f"{prefix}e{row['number']}", **shifted(row, left, top)} for row in rows or ()]
+        found += [Mark(label=f"{prefix}e{row['number']}", **shifted(row, left, top)) for row in rows or ()]
     return found[:_MARKS_MOST]

@@ -97,4 +97,4 @@ async def _mark(branch: Branch, touched: Found) -> list[Mark]:
     if box is None:
         return []
     left, top = await corner_of(touched.frame)
-    return [{"label": "", **shifted(box, left, top)}]
+    return [Mark(label="", **shifted(box, left, top))]

@@ -170,7 +170,7 @@ async def _fork(
     if found == before:
         tally.exact[way] += 1
     else:
-        tally.wrong.append(f"{what}, by {way}")
+        tally.wrong.append(f"{what}, by {way}: {_difference(str(before), str(found))}")
     after: Any = None
     if action is not None:
         try:
@@ -180,6 +180,12 @@ async def _fork(
             after = str(error)
     await fork.close()
     return [after]
+
+
+def _difference(one: str, other: str) -> str:
+    """Return where two texts begin to differ."""
+    place = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return f"{one[max(0, place - 60) : place + 60]!r} against {other[max(0, place - 60) : place + 60]!r}"
 
 
 async def _all_of(env: WebEnvironment) -> Any:

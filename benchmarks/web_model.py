@@ -127,6 +127,7 @@ class Bench:
             verifiers=[bw.verifiers.web_judge()] if way.judged else [],
             search=way.search(),
             sampling=bw.Sampling(max_tokens=120, temperature=way.temperature),
+            pictures_mb=0,
         )
         agent = replace(agent, distinct=way.distinct, slots=SLOTS)
         result = await self._runner.run(agent, Task(prompt=task.goal), bw.Budget(tokens=self._tokens), seed=SEED)

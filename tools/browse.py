@@ -322,7 +322,7 @@ async def acted(ctx: Context, action: Acting, *, final: bool = False) -> str:
         raise ActionFailed(f"{error}\n{await _page(env)}") from error
     after, place = outcome.observation, env.place
     led = "" if after is None or after.url == before.url else f", which led to {after.url[:120]}"
-    return told(outcome, f"{place.action if place is not None else action.do}{led}{_again(env.history)}")
+    return told(outcome, f"{place.action if place is not None else action.do}{led}{circled(env.history)}")
 
 
 async def _page(env: WebEnvironment) -> str:
@@ -330,8 +330,8 @@ async def _page(env: WebEnvironment) -> str:
     return (await env.observe()).text
 
 
-def _again(history: Sequence[PastStep]) -> str:
-    """Return a word for who goes in circles, or presses what does nothing."""
+def circled(history: Sequence[PastStep]) -> str:
+    """Return a word for who goes in circles, or presses what does nothing; empty where the page is a new one."""
     prints = [step.fingerprint for step in history]
     if len(prints) < 2 or prints[-1] not in prints[:-1]:
         return ""

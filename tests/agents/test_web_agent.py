@@ -12,7 +12,8 @@ import branchwise as bw
 from branchwise.core.testing import ScriptedModel
 from branchwise.core.types import ROOT, ModelRequest, Task, ToolSpec
 from branchwise.graphs import LocalRunner
-from branchwise.tools.browse import among, browse, things
+from branchwise.tools.browse import among, browse, circled, things
+from branchwise.web.past import PastStep
 from branchwise.web.tasks import Ending, Mark
 
 from .pages import FENCE, move, offered, player, ref, shown, turn
@@ -121,7 +122,7 @@ class Nowhere:
 async def test_one_trajectory(shop: Shop, runner: LocalRunner) -> None:
     """It is shown the start page, then each page as it is and of those before what was done there; a check of the shop's state accepts it."""
     task, model = TASKS["lamp"].on(shop), player(LAMP)
-    agent = bw.agents.web(task, model=model, verifiers=[bw.verifiers.WebCheck(task)])
+    agent = bw.agents.web(task, model=model, verifiers=[bw.verifiers.WebCheck(task)], pictures_mb=0)
     result = await runner.run(agent, Task(prompt=task.goal), bw.Budget(), seed=1)
     assert (result.accepted, result.answer) == (True, "done")
     assert result.verdicts[0].integrity == "host-io"
@@ -169,6 +170,7 @@ async def test_a_search_tries_something_else_each_time(shop: Shop, runner: Local
         model=model,
         verifiers=[bw.verifiers.WebCheck(near, scope="state")],
         search=bw.search.BestFirst(width=3, depth=4),
+        pictures_mb=0,
     )
     result = await runner.run(replace(agent, slots=1), Task(prompt=task.goal), bw.Budget(nodes=24), seed=1)
     assert (result.accepted, result.answer) == (True, None)
@@ -178,17 +180,15 @@ async def test_a_search_tries_something_else_each_time(shop: Shop, runner: Local
     assert "answer" in offered(model.requests[0]), "a check of pages may be about the answer, so one can be given"
 
 
-@pytest.mark.browser
-@pytest.mark.usefixtures("chromium")
-@pytest.mark.asyncio(loop_scope="module")
-async def test_a_circle_is_told_of(shop: Shop, runner: LocalRunner) -> None:
+def test_a_circle_is_told_of() -> None:
     """Who comes back to a page as it was is told so, and who presses what does nothing."""
-    moves = [("click", 'link "Board"'), ("click", 'link "Lantern & Loom"'), ("click", 'link "Lantern & Loom"')]
-    model = player(moves)
-    agent = bw.agents.web(shop.site(), model=model)
-    result = await runner.run(agent, Task(prompt="look around"), bw.Budget(), seed=1)
-    seen = [step.observations[0].text.partition("\n")[0] for n in result.tree if (step := n.step) and step.observations]
-    assert [line.rpartition("; ")[2] for line in seen[2:]] == ["nothing has changed"]
+
+    def after(*prints: str) -> str:
+        return circled([PastStep({"do": "click"}, {}, one) for one in prints])
+
+    assert (after(), after("a"), after("a", "b")) == ("", "", "")
+    assert after("a", "a") == "; nothing has changed"
+    assert after("a", "b", "c", "a") == "; the page is again what it was 3 steps ago"
 
 
 # --- memory -------------------------------------------------------------------------------------------------------------
@@ -204,14 +204,14 @@ async def test_what_was_seen_of_a_site_is_shown_to_the_same_user_only(
     task = TASKS["lamp"].on(shop)
     moves = [("fill", 'searchbox "Search the shop"', {"text": "hush-hush lamp", "enter": True}), *LAMP]
     with bw.memory.SiteMemories(tmp_path / "sites", user="ann") as sites:
-        first = bw.agents.web(task, model=player(moves))
+        first = bw.agents.web(task, model=player(moves), pictures_mb=0)
         known = sites.of("shop")
         assert known.learn(await runner.run(first, Task(prompt=task.goal), bw.Budget(), seed=1)) >= 3
         notes = [one.entry.text for one in known.store.find("searchbox Walnut Desk Lamp cart button", 9)]
         assert any("click button 'Add to cart' leads to /cart" in note for note in notes)
         assert not any("hush" in note for note in notes)
         model = player(LAMP)
-        again = bw.agents.web(task, model=model, memory=known)
+        again = bw.agents.web(task, model=model, memory=known, pictures_mb=0)
         await runner.run(again, Task(prompt=task.goal), bw.Budget(), seed=1)
         prompts = [m.content for r in model.requests for m in r.messages]
         assert any("From earlier work" in text and "/cart" in text and "<<< example 1 " in text for text in prompts)

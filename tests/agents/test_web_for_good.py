@@ -69,7 +69,7 @@ async def test_it_is_done_once_a_person_has_seen_what_it_is(live: Shop, tmp_path
     more = ("for_good", 'button "Remove Walnut Desk Lamp"', {"do": "click"})
     person = Person(2)
     model = player(moves(live, more))
-    agent = bw.agents.web(live.url, model=model)
+    agent = bw.agents.web(live.url, pictures_mb=0, model=model)
     result = await LocalRunner(RunStore(tmp_path), asker=person).run(agent, Task(prompt="buy"), bw.Budget(), seed=1)
     assert result.answer == "done"
     assert [question.arguments["on"] for question in person.asked] == [
@@ -90,7 +90,7 @@ async def test_it_is_done_once_a_person_has_seen_what_it_is(live: Shop, tmp_path
 async def test_it_is_not_done_where_the_person_says_no(live: Shop, tmp_path: Path) -> None:
     """The model is told why, and the shop is as it was."""
     person = Person(0)
-    agent = bw.agents.web(live.url, model=player(moves(live)))
+    agent = bw.agents.web(live.url, pictures_mb=0, model=player(moves(live)))
     result = await LocalRunner(RunStore(tmp_path), asker=person).run(agent, Task(prompt="buy"), bw.Budget(), seed=1)
     seen = [o.text for n in result.tree if n.step is not None for o in n.step.observations]
     assert "a person did not allow this: too dear" in seen[-1]
@@ -103,7 +103,7 @@ async def test_it_is_not_done_where_the_person_says_no(live: Shop, tmp_path: Pat
 async def test_where_nobody_is_there_the_run_waits(live: Shop, tmp_path: Path) -> None:
     """It ends with the question, and goes on in another supply of pages when it is answered."""
     runner = LocalRunner(RunStore(tmp_path))
-    agent = bw.agents.web(live.url, model=player(moves(live)))
+    agent = bw.agents.web(live.url, pictures_mb=0, model=player(moves(live)))
     first = await runner.run(agent, Task(prompt="buy"), bw.Budget(), seed=1)
     assert (first.stop_reason, carts(live)) == ("waiting", [])
     [question] = first.questions
@@ -119,24 +119,10 @@ async def test_a_search_that_commits_itself_does_it_once(live: Shop, tmp_path: P
     """Branches are tried and held; only the one that is committed to reaches the shop, after the person was asked."""
     person = Person(1)
     ahead = bw.search.CommitSearch(width=2, ahead=2, evaluations=3, depth=5)
-    agent = bw.agents.web(live.url, model=player(moves(live), slots=2), search=ahead)
+    agent = bw.agents.web(live.url, pictures_mb=0, model=player(moves(live), slots=2), search=ahead)
     result = await LocalRunner(RunStore(tmp_path), asker=person).run(
         agent, Task(prompt="buy"), bw.Budget(nodes=24), seed=1
     )
     held = [node for node in result.tree if node.step is not None and node.step.held]
     assert held
     assert (len(person.asked), carts(live)) == (1, [{"9": 1}])
-
-
-@pytest.mark.browser
-@pytest.mark.usefixtures("chromium")
-@pytest.mark.asyncio(loop_scope="module")
-async def test_a_search_that_throws_branches_away_does_nothing_for_good(live: Shop, tmp_path: Path) -> None:
-    """It has no tool for it, and what sends is held."""
-    model = player([*moves(live)[:2], ("for_good", 'button "Add to cart"', {"do": "click"})], slots=2)
-    agent = bw.agents.web(live.url, model=model, search=bw.search.BestOfN(n=2, depth=3))
-    result = await LocalRunner(RunStore(tmp_path)).run(agent, Task(prompt="buy"), bw.Budget(nodes=6), seed=1)
-    seen = " ".join(o.text for n in result.tree if n.step is not None for o in n.step.observations)
-    assert "cannot be taken back" in seen
-    assert "there is no tool 'for_good'" in seen
-    assert carts(live) == []

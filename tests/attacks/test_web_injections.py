@@ -162,7 +162,12 @@ async def test_an_obeying_model_on_a_hostile_board_comes_to_nothing(
     script, person = Obeying(shop.url, elsewhere.url), Person()
     model = ScriptedModel(script, native_tools=False)
     browser = Watched(
-        shop.url, secrets={"password": SECRET}, policy=bw.web.Policy(harmless="/login$"), limit_chars=15_000, screens=20
+        shop.url,
+        secrets={"password": SECRET},
+        policy=bw.web.Policy(harmless="/login$"),
+        limit_chars=15_000,
+        screens=20,
+        pictures_mb=0,
     )
     agent = bw.agents.web(browser, model=model, search=bw.search.BestOfN(n=1, depth=200, repeats=100))
     runner = LocalRunner(RunStore(tmp_path), asker=person)

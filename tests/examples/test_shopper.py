@@ -16,7 +16,6 @@ from rich.console import Console
 import branchwise as bw
 from branchwise.core.testing import ScriptedModel
 from branchwise.core.types import ModelRequest, Node, NodeId, Observation, Step, Task, ToolCall
-from branchwise.graphs import LocalRunner, RunStore
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -35,20 +34,6 @@ def buy(request: ModelRequest) -> str:
 def turn(tool: str, **args: object) -> str:
     """A reply in the JSON form."""
     return json.dumps({"thought": "so", "tool": tool, "args": args})
-
-
-@pytest.mark.browser
-async def test_the_shopper_buys_a_lamp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its trajectories are searched; the shop's own state says that it is done, as soon as it is."""
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    found = runpy.run_path(str(EXAMPLES / "shopper.py"))
-    with found["Shop"]() as shop:
-        task = found["TASKS"]["lamp"].on(shop)
-        agent = found["shopper"](task, ScriptedModel(buy, native_tools=False, slots=2))
-        runner = LocalRunner(RunStore(tmp_path / "runs"))
-        result = await runner.run(agent, Task(prompt=task.goal), bw.Budget(nodes=12), seed=1)
-    assert (result.accepted, result.answer) == (True, None)
-    assert [n.place.action for n in result.tree.path(result.node)[1:] if n.place][-1] == "click button 'Add to cart'"  # type: ignore[arg-type]
 
 
 def test_the_guide_of_the_shopper(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ def shop() -> Iterator[Shop]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def supply(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WebSandboxes]:
     """Pages of the shop."""
-    made = await Browser(site=shop.site()).start("test", tmp_path_factory.mktemp("states"))
+    made = await Browser(site=shop.site(), pictures_mb=0).start("test", tmp_path_factory.mktemp("states"))
     yield made
     await made.aclose()
 
@@ -325,5 +325,5 @@ async def reached(runs: int, folder: Path, *, noise: bool) -> int:
 
 async def test_a_search_is_led_by_the_judge_and_not_by_noise(tmp_path: Path) -> None:
     """One of 256 ways is right; with 40 steps the judge's values lead there, values by chance hardly ever do."""
-    assert await reached(8, tmp_path, noise=False) >= 6
-    assert await reached(8, tmp_path, noise=True) <= 3
+    assert await reached(5, tmp_path, noise=False) >= 4
+    assert await reached(5, tmp_path, noise=True) <= 2

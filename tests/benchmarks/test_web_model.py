@@ -1,67 +1,38 @@
-"""The benchmark of the small model on pages, with a scripted one in its place."""
+"""The benchmark of the small model on pages: what it compares, and what it goes on from."""
 
 from __future__ import annotations
 
 import json
-import re
+from dataclasses import asdict
 from pathlib import Path
 
-import pytest
 import web_model
-from shop import TASKS, Shop
+from shop import TASKS
 
-from branchwise.core.testing import ScriptedModel
-from branchwise.core.types import ModelRequest
 from branchwise.web.tasks import MiniWoB
 
-WAYS = ["tree search"]
+WAYS = list(web_model.WAYS)
 
 
-def buys(request: ModelRequest) -> str:
-    """A model that buys the lamp, and judges a page by its cart."""
-    if "how it stands" in request.messages[0].content:
-        said = request.messages[1].content
-        stands = (
-            "success"
-            if "Cart (1)" in said
-            else "progress"
-            if "walnut" in said.lower().partition("work so far")[2]
-            else "failure"
-        )
-        return json.dumps({"verdict": stands})
-    seen = request.messages[-1].content
-    if "Cart (1)" in seen:
-        return json.dumps({"thought": "", "tool": "answer", "args": {"text": "done"}})
-    for on in ('button "Add to cart"', 'link "Walnut Desk Lamp"'):
-        if found := re.search(rf"\[(e\d+)\] {on}", seen):
-            return json.dumps({"thought": "", "tool": "click", "args": {"ref": found[1]}})
-    found = re.search(r"\[(e\d+)\] searchbox", seen)
-    assert found is not None
-    args = {"ref": found[1], "text": "walnut", "enter": True}
-    return json.dumps({"thought": "", "tool": "fill", "args": args})
+def outcome(task: str, way: str, *, done: bool, any_done: bool = True) -> web_model.Outcome:
+    """What a way made of a task."""
+    return web_model.Outcome(task, way, 9_000, done, any_done, float(done), 8_000, 200, 9, 8, 1.5, "budget")
 
 
-@pytest.mark.browser
-async def test_ways_are_scored_at_the_end_and_kept(tmp_path: Path) -> None:
-    """The shop's state decides, of the chosen trajectory and of any; a second benchmark needs no new runs."""
-    model = ScriptedModel(buys, native_tools=False, slots=2)
-    bench = web_model.Bench(model, tmp_path, tokens=12_000)
-    with Shop() as shop:
-        task = TASKS["lamp"].on(shop)
-        found = {way: await bench.measure(task, way) for way in WAYS}
-        asked = len(model.requests)
-        again = web_model.Bench(model, tmp_path, tokens=12_000)
-        assert [await again.measure(task, way) for way in WAYS] == list(found.values())
-    assert len(model.requests) == asked
-    assert all(one.any_done for one in found.values())
-    assert found["tree search"].steps >= 3
-    assert all(one.any_done or not one.done for one in found.values())
-    assert all(0 < one.tokens <= 12_000 for one in found.values())
-    assert web_model.finished(web_model.kept(tmp_path), WAYS, 12_000) == list(found.values())
-    assert web_model.finished(web_model.kept(tmp_path), ["tree search"], 1) == []
-    rows = {way: web_model.figures([one]) for way, one in found.items()}
-    assert rows["tree search"]["any_done"] == 1
-    assert len(web_model.table(rows, 12_000).columns) == 9
+def test_only_tasks_that_all_ways_have_done_compare(tmp_path: Path) -> None:
+    """Kept outcomes are read again; a task that one way has not done yet is left out of all."""
+    rows = [outcome("lamp", way, done=way == WAYS[1]) for way in WAYS]
+    rows += [outcome("miniwob-click-link-1", way, done=True) for way in WAYS]
+    rows.append(outcome("log-in", WAYS[0], done=True))
+    (tmp_path / web_model.OUTCOMES).write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows))
+    assert web_model.kept(tmp_path / "elsewhere") == []
+    found = web_model.finished(web_model.kept(tmp_path), WAYS, 9_000)
+    assert {one.task for one in found} == {"lamp", "miniwob-click-link-1"}
+    assert web_model.finished(rows, WAYS, 1) == []
+    figures = {way: web_model.figures([one for one in found if one.way == way]) for way in WAYS}
+    assert [figures[way]["done"] for way in WAYS] == [1, 2, 1]
+    assert (figures[WAYS[0]]["any_done"], figures[WAYS[0]]["shop_done"], figures[WAYS[0]]["miniwob_done"]) == (2, 0, 1)
+    assert len(web_model.table(figures, 9_000).rows) == 3
 
 
 def test_the_twenty_are_there() -> None:

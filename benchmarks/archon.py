@@ -137,6 +137,8 @@ async def solved(
         async def one(number: int, exercise: Exercise) -> tuple[float, int]:
             async with room:
                 result = await runner.run(agent, exercise.task, bw.Budget(), seed=10_000 + number)
+                if result.stop_reason == "failed":  # a server that is out of order says nothing about an Archon
+                    raise RuntimeError(f"a run failed ({result.stop_detail}); what is known is kept, so begin again")
                 return score(exercise, result), result.usage.calls
 
         rows = await asyncio.gather(*(one(number, exercise) for number, exercise in enumerate(exercises)))

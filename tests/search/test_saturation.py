@@ -105,7 +105,7 @@ def test_without_a_signal_it_knows_no_difficulty() -> None:
 
 
 def test_it_says_what_it_found() -> None:
-    """The stop, with an interval; a warning where scores do not saturate like the law; nothing where it did not stop."""
+    """The stop, with an interval; a warning where scores do not saturate like the law; the trajectories' ends where it did not stop."""
     world = pool(0.5)
     strategy = Saturation(BestOfN(n=100), epsilon=0.02).fresh(0)
     search = TimedSearch(strategy, world, NoisyJudge().of(world), slots=4)
@@ -118,7 +118,7 @@ def test_it_says_what_it_found() -> None:
     short = Saturation(BestOfN(n=3), epsilon=0.02).fresh(0)
     again = TimedSearch(short, world, NoisyJudge().of(world), slots=4)
     again.run()
-    assert short.why_over(again.tree) == ""
+    assert short.why_over(again.tree) == "the trajectories are over: 3 answered"
 
 
 def test_around_another_controller() -> None:

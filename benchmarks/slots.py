@@ -2,7 +2,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false
 """How well a search keeps a model server's slots busy: the mean number of slots at work, as a share of them all.
 
-A server in a process of its own takes lognormal times (median 50 ms, sigma 1) over its replies and serves 16 at once.
+A server in a process of its own takes lognormal times (median 200 ms, sigma 1) over its replies and serves 16 at once.
 Best-first search, beams, particles and tree searches go through everything that a real run goes through: client, retries,
 accounts, ledger, machine, journal. A level of a single beam or particle filter waits for its slowest reply, which is its
 nature; several of them side by side (`groups`) fill the slots meanwhile. Beside them, through the same client, its-hub's beam
@@ -48,7 +48,7 @@ from branchwise.models.retry import Retrying
 
 SLOTS = 16
 AHEAD = 2
-MEDIAN_SECONDS = 0.05
+MEDIAN_SECONDS = 0.2
 SIGMA = 1.0
 
 SEARCHES: dict[str, bw.Strategy] = {
@@ -264,7 +264,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
-        "--nodes", type=int, default=2400, help="nodes of each search; those with barriers make a quarter as many"
+        "--nodes", type=int, default=1200, help="nodes of each search; those with barriers make a quarter as many"
     )
     parser.add_argument("--searches", nargs="*", default=everything, choices=everything)
     parser.add_argument(

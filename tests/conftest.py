@@ -1,14 +1,24 @@
-"""Fixtures that several folders use. Real parts: a Docker engine, a real model."""
+"""Fixtures that several folders use. Real parts: a Docker engine, a browser, a shop to visit in it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
 from branchwise.core.protocols import Sandboxes
 from branchwise.sandboxes import Docker
+
+sys.path.append(str(Path(__file__).parents[1] / "examples"))  # the shop is one
+
+if TYPE_CHECKING:
+    from shop import Shop
+
+    from branchwise.web.chromium import Chromium
 
 
 @pytest.fixture
@@ -17,6 +27,25 @@ async def sandboxes(tmp_path: Path) -> AsyncIterator[Sandboxes]:
     supply = await Docker().start("test", tmp_path / "snapshots")
     yield supply
     await supply.aclose()
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Shop]:
+    """The shop's server."""
+    from shop import Shop
+
+    with Shop() as server:
+        yield server
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def chromium() -> AsyncIterator[Chromium]:
+    """One browser for all tests of a module: a further lease keeps it running between them."""
+    from branchwise.web.chromium import Chromium, Launch
+
+    browser = await Chromium.lease(Launch())
+    yield browser
+    await browser.release()
 
 
 @pytest.fixture

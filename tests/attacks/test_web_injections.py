@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,8 +18,6 @@ from branchwise.core.types import ModelRequest, Task
 from branchwise.graphs import LocalRunner, RunStore
 
 from .injections import load
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
 if TYPE_CHECKING:
     from shop import Shop

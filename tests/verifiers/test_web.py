@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,19 +42,8 @@ from branchwise.web.tasks import (
 )
 from branchwise.web.tasks.miniwob import RawReward
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
-
 if TYPE_CHECKING:
     from shop import Shop
-
-
-@pytest.fixture(scope="module")
-def shop() -> Iterator[Shop]:
-    """The shop's server."""
-    from shop import Shop
-
-    with Shop() as server:
-        yield server
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

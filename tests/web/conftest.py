@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from branchwise.web import Browser, WebSandboxes
-from branchwise.web.chromium import Chromium, Launch
+from branchwise.web.chromium import Chromium
 
 from .small_site import SmallSite
 
@@ -23,14 +23,6 @@ def site() -> Iterator[SmallSite]:
     """The site, with a second one beside it that nobody may reach."""
     with SmallSite() as running:
         yield running
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def chromium() -> AsyncIterator[Chromium]:
-    """One browser for all tests of a module: a further lease keeps it running between them."""
-    browser = await Chromium.lease(Launch())
-    yield browser
-    await browser.release()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -65,6 +65,7 @@ class Agent:
             all of them. For tools that show the whole state each time, such as pages.
         distinct: show the model what other trajectories did next from the same place, so that it does something else: without that a
             small model does the same again. What the prompt says then depends on what was there first.
+        screenshot: show the model beside its text a picture of the page as it is now, with its references; for models that see.
         recall: what prompts show of the memory at every step, whatever the strategy asks for.
         slots: model calls in flight at once; the endpoint's own number unless given.
     """
@@ -92,6 +93,7 @@ class Agent:
     outline: bool = False
     window: int | None = None
     distinct: bool = False
+    screenshot: bool = False
     recall: Recall | None = None
     slots: int | None = None
 

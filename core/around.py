@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .protocols import Model
+from .protocols import Model, can_see
 from .types import ModelRequest, Usage
 
 
@@ -26,6 +26,11 @@ class AroundModel:
     def native_tools(self) -> bool:
         """The model's own way of calling tools."""
         return self.inner.native_tools
+
+    @property
+    def sees(self) -> bool:
+        """Whether the model may be shown pictures."""
+        return can_see(self.inner)
 
     def price(self, usage: Usage) -> float | None:
         """US dollars for `usage`."""

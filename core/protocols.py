@@ -23,6 +23,7 @@ from .types import (
     ModelResponse,
     Node,
     NodeId,
+    Picture,
     Result,
     Semantics,
     StateCost,
@@ -120,6 +121,29 @@ class Model(Protocol):
     async def aclose(self) -> None:
         """Give connections and the engine's lease back."""
         ...
+
+
+@runtime_checkable
+class Sees(Protocol):
+    """What a model may be beside: one that may be shown pictures."""
+
+    @property
+    def sees(self) -> bool:
+        """Whether pictures can be sent to it at all; its server may still refuse them."""
+        ...
+
+
+def can_see(model: Model) -> bool:
+    """Whether a model may be shown pictures."""
+    return isinstance(model, Sees) and model.sees
+
+
+def blind(name: str) -> UsageError:
+    """Return the error for pictures that a model was to be shown and does not take."""
+    return UsageError(
+        f"{name} takes no pictures, and was to be shown some; take a model that sees on a server, such as "
+        "vllm:Qwen/Qwen2.5-VL-7B-Instruct (a Model of your own says so by `sees = True`), or leave screenshot out"
+    )
 
 
 # --- environments -----------------------------------------------------------------------------------------------------
@@ -334,6 +358,13 @@ class Portrays(Protocol):
 
     def keep_pictures(self, folder: Path) -> None:
         """Keep a small picture of every state in a folder from now on, called by the state's address."""
+        ...
+
+    async def screen(self, ref: str | None) -> Picture | None:
+        """Return a picture of what the state `ref` shows, with marks that a model can name: the same one every time.
+
+        None where no picture can be taken.
+        """
         ...
 
 

@@ -42,6 +42,7 @@ class ScriptedModel:
         name: what it calls itself.
         slots: how many requests it claims to serve at once.
         native_tools: whether it claims to call tools natively.
+        sees: whether it claims to take pictures.
         latency_seconds: how long a reply takes, by request; None for no time at all.
         usd_per_token: its price; None for an unknown one.
         context_tokens: most tokens of a prompt and its reply together, as servers have it: a longer reply is cut, a prompt that
@@ -55,6 +56,7 @@ class ScriptedModel:
         name: str = "scripted:model",
         slots: int = 16,
         native_tools: bool = True,
+        sees: bool = False,
         latency_seconds: Callable[[ModelRequest], float] | None = None,
         usd_per_token: float | None = 0.0,
         context_tokens: int | None = None,
@@ -62,6 +64,7 @@ class ScriptedModel:
         self.name = name
         self.slots = slots
         self.native_tools = native_tools
+        self.sees = sees
         self.requests: list[ModelRequest] = []
         """Every request so far, in the order of arrival."""
         self.in_flight = 0

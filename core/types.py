@@ -6,13 +6,14 @@ node (10^5 of them must fit in memory), pydantic models what a user types in.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NewType, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from .errors import RewardOutOfRange, UsageError
 from .people import Question
@@ -94,14 +95,54 @@ class ToolCall:
     arguments: Mapping[str, JSON]
 
 
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture for a model that sees. Wherever a request is written down, the digest of the bytes stands for them."""
+
+    data: Annotated[bytes, PlainSerializer(_digest)] = field(repr=False)
+    """The file, as `media_type` says."""
+    width: int
+    """In pixels, like `height`; what a picture costs follows from the two."""
+    height: int
+    media_type: Literal["image/jpeg", "image/png", "image/webp"] = "image/jpeg"
+
+    def __post_init__(self) -> None:
+        if not self.data or self.width < 1 or self.height < 1:
+            raise UsageError(
+                f"a picture of {len(self.data)} bytes, {self.width} x {self.height} pixels; give it bytes, and a size of at least 1 x 1"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Stands for a picture of the page that an environment in some state shows; a run puts that in before a model is asked."""
+
+    state: str | None
+    """Content address of the state; None for the one that trajectories begin with."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One chat message. `tool_call_id` is set where `role` is "tool"."""
+    """One chat message. `tool_call_id` is set where `role` is "tool".
+
+    Raises:
+        UsageError: a message that is not the user's has pictures, which servers do not take.
+    """
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    pictures: tuple[Picture | Screen, ...] = ()
+    """Shown after the text, for models that see."""
+
+    def __post_init__(self) -> None:
+        if self.pictures and self.role != "user":
+            raise UsageError(f"pictures belong into messages of the user, and this one is of role {self.role!r}")
 
 
 @dataclass(frozen=True, slots=True)

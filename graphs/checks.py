@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from ..agents.agent import Agent
+from ..agents.seeing import pageless
 from ..core.errors import UsageError
-from ..core.protocols import AsksModels, Committing, Recalling, Segmenting, Strategy
+from ..core.protocols import AsksModels, Committing, Recalling, Segmenting, Strategy, blind
 from ..core.types import Task
+from ..models.registry import may_see
 from .judges import all_parts
 from .task_files import files_of
 
@@ -54,5 +56,19 @@ def check(agent: Agent, strategy: Strategy, task: Task) -> None:
         raise UsageError(
             f"verifier {sets[0]!r} compares the answers and chooses among them, and so does select={agent.select!r}; leave one out"
         )
+    _check_sight(agent)
     if (files := files_of(task)) is not None and not files.exists():
         raise UsageError(f"files={task.files!r} is no folder or archive")
+
+
+def _check_sight(agent: Agent) -> None:
+    """Refuse pictures for models that take none, and pictures of pages where there are none."""
+    shown = [agent.model] if agent.screenshot else []
+    for verifier in all_parts([*agent.verifiers, *agent.final]):
+        if getattr(verifier, "screenshot", False) and isinstance(verifier, AsksModels):
+            shown += verifier.own_models or [agent.model]
+    for model in shown:
+        if not may_see(model):
+            raise blind(model if isinstance(model, str) else model.name)
+    if shown and agent.sandbox is None:
+        raise pageless(f"agent {agent.name!r}")

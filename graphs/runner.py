@@ -13,6 +13,7 @@ from typing import Any
 from ..agents.agent import Agent
 from ..agents.forking import Fork
 from ..agents.prompting import Prompter
+from ..agents.seeing import plainly
 from ..core.budget import Ledger
 from ..core.errors import JournalError, JournalVersionMismatch
 from ..core.events import Event, Within
@@ -121,7 +122,7 @@ class LocalRunner:
         request = form.request(
             prompter.messages([tree.root], tree), prompter.offered([tree.root], tree), agent.sampling
         )
-        parts = [f"--- {message.role} ---\n{message.content}" for message in request.messages]
+        parts = plainly(request.messages)
         parts += [f"--- tool {s.name} ---\n{s.description}\n{dict(s.parameters)}" for s in request.tools]
         if request.response_schema is not None:
             parts.append("--- form of the reply ---\n" + json.dumps(request.response_schema, indent=1))

@@ -9,6 +9,7 @@ from ..agents.agent import Agent
 from ..agents.forms import Form, JsonForm, NativeForm, TextForm
 from ..agents.past import Past
 from ..agents.prompting import Prompter
+from ..agents.seeing import Seeing
 from ..agents.solver import Solver
 from ..core.budget import Ledger
 from ..core.errors import UsageError
@@ -256,10 +257,11 @@ class Scope:
         form = form_of(agent, native=accounted.native_tools)
         files, look = await texts(sandboxes, origin, agent), await first_look(sandboxes, origin)
         prompter = Prompter(agent, task, form, files, self.seed, look)
+        judges = await open_judges(agent, accounted, self.model)
         return Solver(
             agent,
             task,
-            Retrying(accounted),
+            Seeing(Retrying(accounted), sandboxes),
             prompter,
             form,
             self.ledger,
@@ -267,7 +269,7 @@ class Scope:
             self.resources.log.effects(self.path),
             self.seed,
             self.own,
-            await open_judges(agent, accounted, self.model),
+            {name: Seeing(judge, sandboxes) for name, judge in judges.items()},
             self.resources.observer,
         )
 

@@ -18,7 +18,7 @@ from ..core.protocols import Meter
 from ..core.types import JSON, ModelRequest, ModelResponse, Usage
 from .counting import TokenCounter, upper_bound
 from .failures import served, translate
-from .wire import Dialect, Reply, request_json
+from .wire import Dialect, Reply, check_sight, request_json
 
 OPENAI_HOST = "api.openai.com"
 """The one server that counts no tokens for us and wants `max_completion_tokens`."""
@@ -131,8 +131,9 @@ class HttpModel:
             ModelTimeout: the server was silent for too long.
             ModelRefused: any other 4xx.
             ModelOutputInvalid: the reply came whole but not in the form that was asked for.
-            UsageError: a reply is to be continued, and the server cannot.
+            UsageError: a reply is to be continued, or a picture to be seen, and the server cannot.
         """
+        check_sight(self.name, request, sees=self.sees)
         body = request_json(self._model, request, self._dialect, limit_field=self._limit_field)
         meter.prompt_tokens = meter.prompt_tokens or self._counter.known(request) or upper_bound(request)
         reply = Reply(meter)
@@ -141,12 +142,13 @@ class HttpModel:
         except openai.APIError as error:
             if not served(error) and not meter.completion_tokens:
                 meter.prompt_tokens = meter.cached_tokens = 0
-            raise self._error(error) from error
+            raise self._error(error, request) from error
         if reply.finish is None:
             raise ModelUnavailable(
                 f"{self.name} at {self.base_url} ended its stream after {meter.completion_tokens} tokens without saying why"
             )
         meter.finished = True
+        self._counter.reported(request, meter.prompt_tokens)
         return reply.finished(request)
 
     async def _stream(self, body: dict[str, JSON], reply: Reply) -> None:
@@ -178,8 +180,14 @@ class HttpModel:
             f"overloaded or stuck: lower its slots or raise Timeouts.{field}"
         )
 
-    def _error(self, error: openai.APIError) -> ModelError:
-        return translate(error, name=self.name, base_url=self.base_url)
+    def _error(self, error: openai.APIError, request: ModelRequest) -> ModelError:
+        shown = any(message.pictures for message in request.messages)
+        return translate(error, name=self.name, base_url=self.base_url, pictures=shown)
+
+    @property
+    def sees(self) -> bool:
+        """Whether pictures can be sent to it; which models take them its server knows."""
+        return self._dialect != "llama.cpp"
 
     async def prompt_tokens(self, request: ModelRequest) -> int:
         """Return the prompt's tokens: exact where the server counts (llama.cpp, vLLM), else an upper bound."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from math import ceil
 from typing import cast
 
 import httpx2
 
 from ..core.keys import request_key
-from ..core.types import JSON, ModelRequest
+from ..core.types import JSON, ModelRequest, Picture
 from .wire import continuation_json, prompt_json, tools_json
 
 _MESSAGE_OVERHEAD = 12
@@ -26,7 +28,31 @@ _CACHED = 256
 _TOOLS_OVERHEAD = 512
 """Tokens of the words with which a template introduces tools (Qwen2.5, Hermes: about 150)."""
 
+_PATCH_PIXELS = 14
+"""Edge of the smallest patch that vision models in use cut a picture into."""
+
 Count = Callable[[ModelRequest], Awaitable[int | None]]
+
+
+def picture_tokens(picture: Picture) -> int:
+    """Return about the most tokens that a picture costs: one for each patch of 14 x 14 pixels, and one for each row of them.
+
+    Servers charge less as a rule. For 1280 x 720 pixels, for which this says 4,876: Qwen2-VL merges four such patches (1,196; Wang et al.
+    2024), Pixtral has patches of 16 pixels and a token at the end of each row (3,645; Agrawal et al. 2024), GPT-4o takes 85 and 170 for each
+    tile of 512 pixels (1,105). Some charge more (GPT-4o mini: 36,835), which `TokenCounter.reported` learns from the first reply.
+    """
+    rows = -(-picture.height // _PATCH_PIXELS)
+    return rows * (-(-picture.width // _PATCH_PIXELS) + 1)
+
+
+def pictures_of(request: ModelRequest) -> list[Picture]:
+    """Return the pictures that a request shows."""
+    return [shown for message in request.messages for shown in message.pictures if isinstance(shown, Picture)]
+
+
+def without_pictures(request: ModelRequest) -> ModelRequest:
+    """Return a request's text alone."""
+    return replace(request, messages=tuple(replace(m, pictures=()) if m.pictures else m for m in request.messages))
 
 
 class _NotOffered(Exception):
@@ -37,15 +63,16 @@ def upper_bound(request: ModelRequest) -> int:
     """Return a number of tokens that the prompt cannot exceed.
 
     A byte-level or byte-fallback tokenizer never makes more tokens than the text has bytes in UTF-8; names and JSON are
-    text as well. A schema is counted although most servers keep it out of the prompt.
+    text as well. A schema is counted although most servers keep it out of the prompt. What pictures cost is no more than an estimate,
+    see `picture_tokens`.
     """
-    rows = prompt_json(request)
+    rows = prompt_json(without_pictures(request))
     size = sum(len(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass")) for row in rows)
     if request.tools:
         size += 2 * len(json.dumps(tools_json(request.tools), indent=1).encode()) + _TOOLS_OVERHEAD
     if request.response_schema is not None:
         size += len(json.dumps(dict(request.response_schema)).encode())
-    return size + _MESSAGE_OVERHEAD * len(rows) + _PROMPT_OVERHEAD
+    return size + _MESSAGE_OVERHEAD * len(rows) + _PROMPT_OVERHEAD + sum(map(picture_tokens, pictures_of(request)))
 
 
 class TokenCounter:
@@ -66,9 +93,31 @@ class TokenCounter:
         self._model = model
         self._methods: list[Count] = [self._llama_cpp, self._vllm] if ask else []
         self._known: OrderedDict[str, int] = OrderedDict()
+        self._charged: float | None = None
+        """What pictures were charged with, as a multiple of `picture_tokens`: the most so far. None before the first reply."""
 
     async def count(self, request: ModelRequest) -> int:
-        """Return the prompt's tokens: exact if the server counts, else an upper bound."""
+        """Return the prompt's tokens: exact if the server counts, else an upper bound; pictures as the server has charged them."""
+        return await self._count_text(without_pictures(request)) + self._of_pictures(request)
+
+    def reported(self, request: ModelRequest, prompt_tokens: int) -> None:
+        """Learn from the server's own count of a prompt what it charges for pictures."""
+        estimate = sum(map(picture_tokens, pictures_of(request)))
+        if not estimate:
+            return
+        text = without_pictures(request)
+        exact = self._known.get(self._key(text))
+        if exact is not None:
+            self._charged = max(self._charged or 0.0, (prompt_tokens - exact) / estimate)
+        else:
+            # As much at least: the text is no longer than its bound.
+            self._charged = max(self._charged or 1.0, (prompt_tokens - upper_bound(text)) / estimate)
+
+    def _of_pictures(self, request: ModelRequest) -> int:
+        charged = 1.0 if self._charged is None else self._charged
+        return sum(ceil(charged * picture_tokens(picture)) for picture in pictures_of(request))
+
+    async def _count_text(self, request: ModelRequest) -> int:
         key = self._key(request)
         if (known := self._known.get(key)) is not None:
             return known
@@ -89,8 +138,9 @@ class TokenCounter:
         return upper_bound(request)
 
     def known(self, request: ModelRequest) -> int | None:
-        """Return an earlier exact count of the same prompt."""
-        return self._known.get(self._key(request))
+        """Return an earlier exact count of the same prompt, pictures as the server has charged them."""
+        text = self._known.get(self._key(without_pictures(request)))
+        return None if text is None else text + self._of_pictures(request)
 
     def _key(self, request: ModelRequest) -> str:
         return request_key("", ModelRequest(request.messages, tools=request.tools, prefix=request.prefix))

@@ -10,6 +10,7 @@ from ..core.types import ModelRequest, ModelResponse, Usage
 from . import lease
 from .client import FREE, HttpModel, Timeouts
 from .engine import EngineSettings
+from .wire import check_sight
 
 
 class EmbeddedModel:
@@ -77,6 +78,7 @@ class EmbeddedModel:
 
     async def generate(self, request: ModelRequest, meter: Meter) -> ModelResponse:
         """Return one reply; see `HttpModel.generate`."""
+        check_sight(self.name, request, sees=False)
         try:
             client = await self.start()
         except ModelUnavailable:

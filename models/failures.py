@@ -18,19 +18,20 @@ UNSERVED_STATUS = frozenset({429, 503})
 """Statuses with which a server says that it did not begin to work on the request, beside every 4xx."""
 
 
-def translate(error: openai.APIError, *, name: str, base_url: str) -> ModelError:
+def translate(error: openai.APIError, *, name: str, base_url: str, pictures: bool = False) -> ModelError:
     """Return the error to raise for one of the client library.
 
     Args:
         error: what the library raised.
         name: the model's name, for the message.
         base_url: the server's address, for the message.
+        pictures: whether the request had some, which most models do not take.
     """
     where = f"{name} at {base_url}"
     if isinstance(error, openai.APITimeoutError):
         return ModelTimeout(f"{where} could not be reached in time; is the server running and not overloaded?")
     if isinstance(error, openai.APIStatusError):
-        return _from_status(error, where)
+        return _from_status(error, where, pictures=pictures)
     if isinstance(error, openai.APIConnectionError):
         reason = error.__cause__ or error
         return ModelUnavailable(f"lost the connection to {where}: {type(reason).__name__}: {reason}")
@@ -45,13 +46,16 @@ def served(error: openai.APIError) -> bool:
     return cause not in {"ConnectError", "ConnectTimeout", "PoolTimeout"}
 
 
-def _from_status(error: openai.APIStatusError, where: str) -> ModelError:
+def _from_status(error: openai.APIStatusError, where: str, *, pictures: bool) -> ModelError:
     status, said = error.status_code, _short(error.message)
     if status in RETRYABLE_STATUS or status >= 500:
         wait = retry_after_seconds(error.response.headers)
         return ModelUnavailable(f"{where} answered {status}: {said}", retry_after_seconds=wait)
     hints = {401: "; check the API key", 403: "; check the API key", 404: "; check the base URL and the model's name"}
-    return ModelRefused(f"{where} refused the request with {status}: {said}{hints.get(status, '')}", status=status)
+    hint = hints.get(
+        status, "; it was shown a picture: take a model that sees, or leave the picture out" if pictures else ""
+    )
+    return ModelRefused(f"{where} refused the request with {status}: {said}{hint}", status=status)
 
 
 def _from_stream(error: openai.APIError, where: str) -> ModelError:

@@ -43,9 +43,22 @@ _CHUNK: dict[str, JSON] = {"id": "chatcmpl-fake", "object": "chat.completion.chu
 Reply = Callable[[Mapping[str, JSON]], "Answer | str | Awaitable[Answer | str]"]
 
 
+PICTURE_TOKENS = 1_200
+"""What a picture costs, whatever its size, unless the server is told otherwise."""
+
+
 def echo(body: Mapping[str, JSON]) -> str:
-    """Reply with the last message."""
-    return str(body["messages"][-1]["content"])
+    """Reply with the last message's text."""
+    content = body["messages"][-1]["content"]
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+
+
+def pictures(body: Mapping[str, JSON]) -> list[str]:
+    """Return the addresses of a request's pictures, which hold the pictures themselves."""
+    parts = [
+        part for message in body["messages"] if isinstance(message.get("content"), list) for part in message["content"]
+    ]
+    return [str(part["image_url"]["url"]) for part in parts if part["type"] == "image_url"]
 
 
 def count_tokens(text: str) -> int:
@@ -53,10 +66,17 @@ def count_tokens(text: str) -> int:
     return len(_TOKEN.findall(text))
 
 
-def prompt_tokens(body: Mapping[str, JSON]) -> int:
-    """Return the tokens of a request's prompt: those of its messages and tools, and 4 around each message."""
-    size = sum(4 + count_tokens(json.dumps(message, sort_keys=True)) for message in body["messages"])
+def prompt_tokens(body: Mapping[str, JSON], picture_tokens: int = PICTURE_TOKENS) -> int:
+    """Return the tokens of a request's prompt: those of its messages and tools, 4 around each message, and its pictures'."""
+    size = sum(4 + count_tokens(json.dumps(_as_text(message), sort_keys=True)) for message in body["messages"])
+    size += picture_tokens * len(pictures(body))
     return size + (count_tokens(json.dumps(body["tools"], sort_keys=True)) if body.get("tools") else 0)
+
+
+def _as_text(message: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Return a message without its pictures."""
+    content = message.get("content")
+    return {**message, "content": echo({"messages": [message]}) if isinstance(content, list) else content}
 
 
 class FakeServer:
@@ -69,6 +89,9 @@ class FakeServer:
         faults: how often they go wrong.
         slots: how many requests are worked on at once, others wait; None for no limit.
         api_key: asked for where it is given.
+        sees: whether it takes pictures; else it refuses them as vLLM does.
+        counts: whether it counts prompts beforehand.
+        picture_tokens: what it charges for a picture.
         seed: of latencies and faults.
         port: 0 takes a free one.
     """
@@ -81,6 +104,9 @@ class FakeServer:
         faults: Faults | None = None,
         slots: int | None = None,
         api_key: str | None = None,
+        sees: bool = True,
+        counts: bool = True,
+        picture_tokens: int = PICTURE_TOKENS,
         seed: int = 0,
         port: int = 0,
     ) -> None:
@@ -90,6 +116,9 @@ class FakeServer:
         self._faults = faults or Faults()
         self._slots = asyncio.Semaphore(slots or 1_000_000)
         self._api_key = api_key
+        self._sees = sees
+        self._posts = {"/v1/chat/completions", "/tokenize"} if counts else {"/v1/chat/completions"}
+        self._picture_tokens = picture_tokens
         self._seed = seed
         self._http = HttpServer(self._handle, port=port)
 
@@ -129,7 +158,7 @@ class FakeServer:
             exchange.send_json(200, self.stats.to_json())
         elif request.method == "GET" and request.path == "/v1/models":
             exchange.send_json(200, {"object": "list", "data": [{"id": "fake", "object": "model"}]})
-        elif request.method == "POST" and request.path in {"/tokenize", "/v1/chat/completions"}:
+        elif request.method == "POST" and request.path in self._posts:
             await self._answer(request, exchange)
         else:
             exchange.send_json(404, _error(404, f"no {request.method} {request.path}"))
@@ -137,10 +166,13 @@ class FakeServer:
     async def _answer(self, request: Request, exchange: Exchange) -> None:
         try:
             body = request.json()
-            prompt = prompt_tokens(body)
+            prompt = prompt_tokens(body, self._picture_tokens)
             _check_continuation(body)
         except (ValueError, KeyError, TypeError) as error:
             exchange.send_json(400, _error(400, f"bad body: {error}"))
+            return
+        if not self._sees and pictures(body):
+            exchange.send_json(400, _error(400, "At most 0 image(s) may be provided in one prompt."))
             return
         if request.path == "/tokenize":
             exchange.send_json(200, {"count": prompt, "max_model_len": 1 << 20})

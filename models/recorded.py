@@ -11,7 +11,7 @@ from pydantic_core import from_json, to_json
 
 from ..core.errors import UsageError
 from ..core.keys import request_key
-from ..core.protocols import Meter, Model
+from ..core.protocols import Meter, Model, can_see
 from ..core.types import ModelRequest, ModelResponse, Usage
 from .counting import upper_bound
 
@@ -52,6 +52,11 @@ class RecordedModel:
         self.name = name or (inner.name if inner else f"recorded:{self.path.stem}")
         self.slots = slots or (inner.slots if inner else 16)
         self.native_tools = native_tools if native_tools is not None else (inner.native_tools if inner else True)
+
+    @property
+    def sees(self) -> bool:
+        """Whether pictures may be among what was recorded: the model behind decides."""
+        return self.inner is None or can_see(self.inner)
 
     def __len__(self) -> int:
         return len(self._replies)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ..core.errors import UsageError
-from ..core.protocols import Model
+from ..core.protocols import Model, can_see
 from . import catalog
 from .client import FREE, HttpModel, Price, Timeouts
 from .embedded import EmbeddedModel
@@ -75,6 +75,11 @@ async def connect(
         price=price or (FREE if provider == "vllm" else None),
         timeouts=timeouts,
     )
+
+
+def may_see(named: str | Model) -> bool:
+    """Whether a model may be shown pictures, as far as that is known before it is connected: the embedded engine serves text only."""
+    return not named.startswith("embedded:") if isinstance(named, str) else can_see(named)
 
 
 def _embedded_settings(model: str, slots: int | None, context_tokens: int | None) -> tuple[EngineSettings, bool]:

@@ -5,6 +5,7 @@ Plain data in both directions; `models.client` does the talking.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,8 +13,8 @@ from typing import Any, Literal, cast
 
 from ..core.errors import ModelOutputInvalid, ModelUnavailable, UsageError
 from ..core.marks import harmless
-from ..core.protocols import Meter
-from ..core.types import JSON, Message, ModelRequest, ModelResponse, TokenLogprob, ToolCall, ToolSpec
+from ..core.protocols import Meter, blind
+from ..core.types import JSON, Message, ModelRequest, ModelResponse, Picture, Screen, TokenLogprob, ToolCall, ToolSpec
 
 Dialect = Literal["openai", "vllm", "llama.cpp"]
 """Which server's extras may be used: per-token counts while streaming, samplers beyond the API's own."""
@@ -41,6 +42,9 @@ def messages_json(messages: tuple[Message, ...]) -> list[dict[str, JSON]]:
 def _message_json(message: Message) -> dict[str, JSON]:
     content = message.content if message.role == "system" else harmless(message.content)
     row: dict[str, JSON] = {"role": message.role, "content": content}
+    if message.pictures:
+        # The text first: it is what prompts share, and prefix caches end where they differ.
+        row["content"] = [{"type": "text", "text": content}, *map(_picture_json, message.pictures)]
     if message.tool_calls:
         row["tool_calls"] = [
             {
@@ -53,6 +57,31 @@ def _message_json(message: Message) -> dict[str, JSON]:
     if message.tool_call_id is not None:
         row["tool_call_id"] = message.tool_call_id
     return row
+
+
+def _picture_json(picture: Picture | Screen) -> dict[str, JSON]:
+    if isinstance(picture, Screen):
+        raise UsageError(
+            f"a picture of state {picture.state!r} was to be shown, which only a run with an environment that can be seen puts in; "
+            "give a bw.Picture with the bytes"
+        )
+    url = f"data:{picture.media_type};base64,{base64.b64encode(picture.data).decode()}"
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def check_sight(name: str, request: ModelRequest, *, sees: bool) -> None:
+    """Refuse pictures for a model that takes none.
+
+    Args:
+        name: `provider:model`, for the message.
+        request: what is to be asked.
+        sees: whether the model takes pictures.
+
+    Raises:
+        UsageError: the request has a picture, and the model takes none.
+    """
+    if not sees and any(message.pictures for message in request.messages):
+        raise blind(name)
 
 
 def _arguments_json(call: ToolCall) -> str:

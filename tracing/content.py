@@ -55,7 +55,8 @@ def answered(text: str) -> list[OutputMessage]:
 def _parts(message: Message) -> list[MessagePart]:
     if message.role == "tool":
         return [ToolCallResponsePart(message.content, message.tool_call_id)]
-    return [*_text(message.content), *_calls(message.tool_calls)]
+    shown = [TextPart(f"[{len(message.pictures)} pictures]")] if message.pictures else []
+    return [*_text(message.content), *shown, *_calls(message.tool_calls)]
 
 
 def _text(text: str) -> list[MessagePart]:

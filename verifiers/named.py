@@ -48,12 +48,20 @@ class _WebJudge:
     votes: int = 1
     model: str | None = None
     think: bool = False
+    screenshot: bool = False
     accept: float | None = None
     name: str = "web judge"
 
     def made(self) -> Verifier:
         """Return the verifier."""
-        return web_judge(votes=self.votes, model=self.model, think=self.think, accept=self.accept, name=self.name)
+        return web_judge(
+            votes=self.votes,
+            model=self.model,
+            think=self.think,
+            screenshot=self.screenshot,
+            accept=self.accept,
+            name=self.name,
+        )
 
 
 VERIFIERS: dict[str, type[Any]] = {

@@ -101,6 +101,7 @@ def web_judge(
     model: str | Model | None = None,
     criteria: str = GOAL_REACHED,
     think: bool = False,
+    screenshot: bool = False,
     accept: float | None = None,
     name: str = "web judge",
 ) -> Verifier:
@@ -108,13 +109,14 @@ def web_judge(
 
     Koh et al. (2024), Tree Search for Language Model Agents: the value of a state is the mean over votes of 1, 0.5 and 0; they have
     20 votes. Differs: where the server tells probabilities, one vote gives the mean of many. It sees the goal, what was done, a
-    line each, and the last page as text, all as material of a stranger; no picture.
+    line each, and the last page as text, all as material of a stranger; with `screenshot` also as it looks, with the references in it.
 
     Args:
         votes: how many, >= 1.
         model: `provider:model` or a `Model` for itself; None asks the agent's.
         criteria: what counts as success.
         think: whether it writes what is missing before the verdict.
+        screenshot: whether it sees a picture of the last page, secrets masked; for models that see.
         accept: value from which it accepts a trajectory; None only scores.
         name: shown beside its verdicts.
 
@@ -127,6 +129,7 @@ def web_judge(
         think=think,
         accept=accept,
         show="pages",
+        screenshot=screenshot,
         model=model,
         max_tokens=256 if think else 24,
         scope="state",

@@ -86,6 +86,12 @@ class Browser(BaseModel):
         le=4096,
         description="most MiB of a run's small pictures of pages, the oldest dropped; 0: none",
     )
+    marked_mb: int = Field(
+        default=256,
+        ge=1,
+        le=65536,
+        description="most MiB of a run's pictures for models, the oldest dropped, and taken again where they are needed",
+    )
     download_mb: int = Field(default=32, ge=1, description="most MiB of one downloaded file")
 
     def __init__(self, url: str | None = None, **settings: Any) -> None:

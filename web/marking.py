@@ -17,6 +17,7 @@ from .masking import Box, Veil, shifted
 from .targets import corner_of
 
 _QUALITY = 70
+_DRAWN_QUALITY = 0.75
 _MARKS_MOST = 200
 _DRAW_SECONDS = 5.0
 _DRAW = """async ([picture, { marks, masks, width, kind, quality }]) => {
@@ -32,7 +33,7 @@ _DRAW = """async ([picture, { marks, masks, width, kind, quality }]) => {
   pen.font = 'bold 11px sans-serif';
   pen.textBaseline = 'top';
   for (const [n, { label, x, y, width, height }] of marks.entries()) {
-    const colour = `hsl(${(n * 67) % 360} 85% 38%)`;
+    const colour = `hsl(${(n * 67) % 360} 85% 30%)`;
     pen.strokeStyle = pen.fillStyle = colour;
     pen.lineWidth = label ? 1.5 : 2 / scale;
     pen.strokeRect(x, y, width, height);
@@ -115,9 +116,13 @@ async def photographed(live: Live, veil: Veil) -> tuple[bytes, list[Box]]:
     """Return the visible part of the tab in front as JPEG, and what has to be masked in it.
 
     Raises:
-        PageStuck: the page does not answer.
+        PageStuck: the page does not answer, or waits for its dialog.
         SandboxLost: the browser is gone.
     """
+    if live.dialog is not None:
+        raise PageStuck(
+            "no picture can be taken: the page waits for its dialog, and the browser does not draw it until then"
+        )
     before = await veil.over(live)
     picture = await live.picture(quality=_QUALITY)
     return picture, [*before, *await veil.over(live)]  # something may have come into view meanwhile
@@ -131,11 +136,21 @@ async def marked(live: Live, darkroom: Darkroom, veil: Veil, *, marks: bool) -> 
         SandboxLost: the browser is gone.
     """
     picture, masks = await photographed(live, veil)
-    boxes = await _boxes(live) if marks else []
-    if not masks and not boxes:
+    if not marks and not masks:
         return picture
+    return await drawn(picture, masks, live if marks else None, darkroom)
+
+
+async def drawn(picture: bytes, masks: Sequence[Box], live: Live | None, darkroom: Darkroom) -> bytes:
+    """Return a photograph as JPEG, masked, with the references of the page in front that it is of, if that is given.
+
+    Raises:
+        PageStuck: the page does not answer, or nothing can be drawn.
+        SandboxLost: the browser is gone.
+    """
+    boxes = [] if live is None else await _boxes(live)
     return await darkroom.develop(
-        picture, {"marks": boxes, "masks": masks, "width": None, "kind": "image/jpeg", "quality": 0.75}
+        picture, {"marks": boxes, "masks": masks, "width": None, "kind": "image/jpeg", "quality": _DRAWN_QUALITY}
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 from playwright.async_api import Error, StorageState
 
 from ..core.errors import SandboxError, SandboxLost, StateDiverged, ToolError, UsageError
+from ..core.types import Picture
 from ..sandboxes.history import PAGES
 from ..sandboxes.secret import Secrets
 from ..sandboxes.store import Store
@@ -98,6 +99,8 @@ class WebSandboxes:
         self._clones: OrderedDict[str, Clone] = OrderedDict()
         self._failed_clones: Counter[str] = Counter()
         self._slots = asyncio.Semaphore(spec.contexts)
+        self._showing = asyncio.Lock()
+        """One state at a time is brought back only to be seen."""
         self._open: set[Branch] = set()
 
     @classmethod
@@ -161,8 +164,40 @@ class WebSandboxes:
 
     def keep_pictures(self, folder: Path) -> None:
         """Keep a small picture of every state in a folder from now on, as far as `Browser.pictures_mb` goes."""
-        if self.spec.pictures_mb:
-            self.album = Album(folder, self.spec.pictures_mb << 20, self.darkroom, self.veil)
+        spec = self.spec
+        self.album = Album(
+            folder, self.darkroom, self.veil, small_bytes=spec.pictures_mb << 20, marked_bytes=spec.marked_mb << 20
+        )
+
+    async def screen(self, ref: str | None) -> Picture | None:
+        """Return a marked picture of what a state shows, secrets masked: the same one every time, as long as it is kept.
+
+        The first one has the state brought back; from then on every state that is left is taken a picture of while nobody waits.
+        None where no picture can be taken, for example because a dialog is open.
+        """
+        album = self.album
+        if album is None:
+            raise UsageError("nobody has said where pictures are kept; call keep_pictures(folder) first")
+        album.watched = True
+        name = START if ref is None or (self.store.holds(ref) and self.past(ref) is None) else ref
+        await album.taken(name)
+        async with self._showing:
+            kept = album.marked.get(name)
+            if kept is None and (name == START or self.store.holds(name)):
+                await self._show(None if name == START else name)
+                await album.taken(name)
+                kept = album.marked.get(name)
+        return None if kept is None else Picture(kept, *self.spec.viewport)
+
+    async def _show(self, ref: str | None) -> None:
+        """Bring a state back and leave it, which has pictures of it taken; it may be one that cannot be brought back."""
+        env = await self.open(ref)
+        try:
+            await env.observe()
+        except (ToolError, SandboxError):
+            return  # whoever works on from there will be told
+        finally:
+            await env.close()
 
     async def portray_start(self, branch: Branch) -> None:
         """Take a picture of the start page, where pictures are kept and there is none yet."""

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from branchwise.core.errors import ActionFailed
 from branchwise.web import WebEnvironment, WebSandboxes
-from branchwise.web.pictures import START, Album
+from branchwise.web.pictures import MARKED, START, Album
 from branchwise.web.replaying import sealed
 
 from .conftest import Start
@@ -119,6 +120,54 @@ async def test_no_pictures_where_none_are_wanted(start: Start, tmp_path: Path) -
     assert not (tmp_path / "pictures").exists()
 
 
+async def test_models_are_shown_the_same_picture_of_a_state_every_time(start: Start, tmp_path: Path) -> None:
+    """Also another process, after a kill; once one was asked for, those of later states are taken while nobody waits."""
+    supply = await start()
+    supply.keep_pictures(tmp_path / "pictures")
+    first = await supply.screen(None)
+    kept = await two_states(supply)
+    ways = supply.ways.opened.total()
+    assert first is not None
+    assert (first.width, first.height, first.media_type) == (1280, 720, "image/jpeg")
+    shown = [first, *[await supply.screen(ref) for ref in kept]]
+    assert supply.ways.opened.total() == ways
+    assert len({picture.data for picture in shown if picture is not None}) == 3
+    again = await start()
+    again.keep_pictures(tmp_path / "pictures")
+    assert [await again.screen(ref) for ref in (None, *kept)] == shown
+    assert again.open_contexts == 0
+    assert len(list((tmp_path / "pictures" / MARKED).iterdir())) == 3
+
+
+async def test_a_picture_that_was_dropped_is_taken_again(start: Start, tmp_path: Path) -> None:
+    """The state is brought back for it; where that cannot be seen, there is none, and nothing is broken."""
+    supply = await start(kept_contexts=0)
+    supply.keep_pictures(tmp_path / "pictures")
+    _, second = await two_states(supply)
+    first = await supply.screen(second)
+    assert supply.album is not None
+    assert first is not None
+    (tmp_path / "pictures" / MARKED / f"{second}.jpg").unlink()
+    again = await supply.screen(second)
+    assert again is not None
+    assert supply.ways.opened["replay"] >= 2
+    assert await supply.screen("0" * 64) is None
+
+
+async def test_a_page_that_waits_for_its_dialog_has_no_picture(start: Start, site: SmallSite, tmp_path: Path) -> None:
+    """The browser draws it only once it is answered; that is said at once."""
+    site.pages["/asking"] = "<!doctype html><title>Asking</title><button onclick=\"confirm('Sure?')\">Ask</button>"
+    supply = await start("/asking")
+    supply.keep_pictures(tmp_path / "pictures")
+    env = await supply.open()
+    await do(env, '"Ask"')
+    with pytest.raises(ActionFailed, match="waits for its dialog"):
+        await env.screenshot(marks=True)
+    kept = await env.snapshot()
+    await env.close()
+    assert await supply.screen(kept) is None
+
+
 async def test_pictures_keep_to_their_limit(start: Start, tmp_path: Path) -> None:
     """The oldest go first, also those of an earlier process."""
     supply = await start()
@@ -126,10 +175,10 @@ async def test_pictures_keep_to_their_limit(start: Start, tmp_path: Path) -> Non
     await env.observe()
     [branch] = supply._open
     folder = tmp_path / "pictures"
-    album = Album(folder, 1 << 20, supply.darkroom, supply.veil)
+    album = Album(folder, supply.darkroom, supply.veil, small_bytes=1 << 20, marked_bytes=1)
     await album.take("one", branch)
     size = (folder / "one.webp").stat().st_size
-    album = Album(folder, size * 5 // 2, supply.darkroom, supply.veil)
+    album = Album(folder, supply.darkroom, supply.veil, small_bytes=size * 5 // 2, marked_bytes=1)
     for name in ("two", "three", "four"):
         await album.take(name, branch)
     assert sorted(path.stem for path in folder.iterdir()) == ["four", "three"]

@@ -63,7 +63,7 @@ def _picture_json(picture: Picture | Screen) -> dict[str, JSON]:
     if isinstance(picture, Screen):
         raise UsageError(
             f"a picture of state {picture.state!r} was to be shown, which only a run with an environment that can be seen puts in; "
-            "give a bw.Picture with the bytes"
+            "give a Picture with the bytes"
         )
     url = f"data:{picture.media_type};base64,{base64.b64encode(picture.data).decode()}"
     return {"type": "image_url", "image_url": {"url": url}}

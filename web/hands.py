@@ -34,6 +34,8 @@ from .settling import Patience
 from .targets import Found, find, point_of
 
 _DRAG_STEPS = 8
+_POINTINGS_MOST = 20
+"""So often a pointer is moved to where an element is, before it is pressed all the same."""
 _WAIT_LOOKS_SECONDS = 0.1
 
 
@@ -128,13 +130,13 @@ class Hands:
         mouse = self.live.page.mouse
         match action:
             case Click():
-                x, y = await point_of(found)
+                x, y = await self._reached(found, known)
                 await self._reacting(mouse.click(x, y, button=action.button, click_count=2 if action.double else 1))
             case Hover():
                 x, y = await point_of(found)
                 await self._reacting(mouse.move(x, y))
             case Check():
-                return await self._check_box(action, found)
+                return await self._check_box(action, found, known)
             case Fill():
                 return await self._fill(action, found)
             case Select():
@@ -142,6 +144,31 @@ class Hands:
             case Drag():
                 await self._drag(action, found, known)
         return ""
+
+    async def _reached(self, found: Found, known: Mapping[str, str]) -> tuple[float, float]:
+        """Move the pointer to an element and return where it is, once pressing there would press that element.
+
+        Things change when a pointer comes over them: a picture that stands for the element has to be loaded first, a menu opens
+        above it. Whoever presses in the same instant presses something else, and at another time not.
+
+        Raises:
+            ActionFailed: something has come over it.
+        """
+        x = y = 0.0
+        for attempt in range(_POINTINGS_MOST):
+            if attempt == _POINTINGS_MOST // 2:
+                found = await find(
+                    self.live, found.ref, known, point=True
+                )  # another spot of it, or what is above it in words
+            x, y = await point_of(found)
+            # Again at the same place, too: the browser may not have noticed yet that what is under the pointer has grown back.
+            await self._reacting(self.live.page.mouse.move(x, y))
+            if self.live.dialog is not None:
+                break
+            spot = (found.told["x"], found.told["y"])
+            if await self.live.call(found.frame, "reached", found.number, *spot) is not False:
+                break
+        return x, y
 
     async def _reacting(self, work: Awaitable[Any]) -> None:
         await self.live.unless_dialog(work, self.patience.action_seconds)
@@ -221,13 +248,13 @@ class Hands:
             raise ActionFailed("no chooser is open; name a file field, or click what opens one first")
         return f"gave it {', '.join(names)}"
 
-    async def _check_box(self, action: Check, found: Found) -> str:
+    async def _check_box(self, action: Check, found: Found, known: Mapping[str, str]) -> str:
         state = await self.live.call(found.frame, "isChecked", found.number)
         if state is None:
             raise ActionFailed(f"{found.ref} ({found.target}) can be neither on nor off; click it")
         if state == action.on:
             return f"{found.ref} is {'on' if state else 'off'} already"
-        x, y = await point_of(found)
+        x, y = await self._reached(found, known)
         await self._reacting(self.live.page.mouse.click(x, y))
         if self.live.dialog is None and await self._state(found) not in {None, action.on}:
             return f"{found.ref} was clicked but is still {'off' if action.on else 'on'}"
@@ -290,18 +317,17 @@ class Hands:
         return ""
 
     async def _drag(self, action: Drag, found: Found, known: Mapping[str, str]) -> None:
-        start = await point_of(found)
         if action.to is not None:
-            other = await find(self.live, action.to, known, point=True, enabled=False)
-            end = await point_of(other)
+            end = await point_of(await find(self.live, action.to, known, point=True, enabled=False))
             # Looking for the other may have scrolled the first away.
-            start = await point_of(await find(self.live, action.ref, known, point=True))
-        elif action.by is not None:
-            end = (start[0] + action.by[0], start[1] + action.by[1])
-        else:
+            found = await find(self.live, action.ref, known, point=True)
+        elif action.by is None:
             raise ActionFailed("say where it is to be dragged: `to` something, or `by` so many pixels")
+        start = await self._reached(found, known)
+        if action.to is None:
+            assert action.by is not None
+            end = (start[0] + action.by[0], start[1] + action.by[1])
         mouse = self.live.page.mouse
-        await self._reacting(mouse.move(*start))
         await self._reacting(mouse.down())
         await self._reacting(mouse.move(*end, steps=_DRAG_STEPS))
         await self._reacting(mouse.up())

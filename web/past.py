@@ -11,7 +11,7 @@ from ..core.errors import SandboxError
 from .actions import Acting, parse_action
 from .sealing import Seal
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ async def replay(
         past: what was done.
         content: returns a content of the store by its digest.
         patient: wait after every step as long as the first time. Otherwise a step counts as over as soon as the page shows
-            what it showed then.
+            what it showed then, and nothing goes on in it.
         before: told the number of every step, from 1, and the step before it is done.
 
     Raises:
@@ -85,7 +85,7 @@ async def _again(hands: Hands, live: Live, step: PastStep) -> None:
 
 
 async def arrived(branch: Branch, expected: str, *, early: bool) -> Seal:
-    """Wait for a step to have had its effects; no longer than until the page shows what is expected, if `early`.
+    """Wait for a step to have had its effects; no longer than until the page shows what is expected and does nothing, if `early`.
 
     Raises:
         PageStuck: it does not answer.
@@ -99,7 +99,7 @@ async def arrived(branch: Branch, expected: str, *, early: bool) -> Seal:
                 found = await seal(live)
             except PageStuck:
                 found = None  # it is on its way elsewhere
-            if found is not None and found.fingerprint == expected:
+            if found is not None and found.fingerprint == expected and not found.busy:
                 return found
             await asyncio.wait({settling}, timeout=_LOOKS_SECONDS)
         await settling

@@ -9,7 +9,7 @@ from importlib import resources
 
 _PARTS = ("hooks", "names", "refs", "walk", "act")
 _EXPORTED = (
-    "settle, observe, seal, adopt, find, locate, alike, begin, valueOf, isChecked, select, scrollIt, search, boxes, elementOf, "
+    "settle, observe, seal, adopt, find, locate, reached, alike, begin, valueOf, isChecked, select, scrollIt, search, boxes, elementOf, "
     "refOf, focusOn, focusedRef, lacks, tell, numberOf, boxOf, hush, inked"
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from playwright.async_api import Frame
@@ -26,6 +26,8 @@ class FrameSeal:
     """Every reference and which element of the document, counted in document order, it means."""
     next: int
     """The first reference that is free."""
+    busy: bool = field(default=False, compare=False)
+    """Whether something went on in it that its hash may not tell; no part of the state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,11 @@ class Seal:
         """Equal where contexts show the same; references do not count."""
         parts = [[frame.hash for frame in tab] for tab in self.tabs]
         return hashlib.sha256(json.dumps([parts, self.active, self.dialog]).encode()).hexdigest()[:32]
+
+    @property
+    def busy(self) -> bool:
+        """Whether something went on when it was looked at: it may show what it is to show, and not be done with it."""
+        return any(frame.busy for tab in self.tabs for frame in tab)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as data."""
@@ -90,7 +97,7 @@ async def _frame(live: Live, frame: Frame) -> FrameSeal:
     if found is None:
         return FrameSeal(number, _UNREADABLE, (), live.next_ref(frame))
     refs = tuple((int(ref), int(place)) for ref, place in found["refs"])
-    return FrameSeal(number, str(found["hash"]), refs, live.next_ref(frame, int(found["next"])))
+    return FrameSeal(number, str(found["hash"]), refs, live.next_ref(frame, int(found["next"])), bool(found["busy"]))
 
 
 async def adopt(live: Live, sealed: Seal) -> None:

@@ -107,6 +107,9 @@ class SmallSite:
             case "/json":
                 time.sleep(0.15)  # a server that takes its time: what is tested is that its answer is waited for
                 kind, text = "application/json", '{"text": "fetched"}'
+            case "/early.svg" | "/late.svg":
+                time.sleep(0.1 * (path == "/late.svg"))  # what is tested is that nothing is pressed before it is there
+                kind, text = "image/svg+xml", "<svg xmlns='http://www.w3.org/2000/svg' width='60' height='30'/>"
             case "/count":
                 text = f"<!doctype html><title>Count</title><p>visit {next(self.visits)}</p>"
             case "/away":

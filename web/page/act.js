@@ -59,6 +59,19 @@ function clipped(element) {
     return false;
 }
 
+// Whether the pointer, which is over this spot by now, would press this element. What its coming has set off may take a moment: one
+// that has no size until its picture is there is under the pointer and not, in turns.
+async function reached(number, x, y) {
+    const began = now();
+    for (;;) {
+        const element = elementOf(number);
+        const hit = element && deepest(x, y);
+        if (!hit || (belongs(hit, element) && hit.matches(":hover"))) return true; // what has taken its place is what is pointed at
+        if (now() - began > 40) return false;
+        await new Promise((resolve) => later(resolve, 10));
+    }
+}
+
 function spots(element) {
     const found = [];
     for (const box of [...element.getClientRects()].slice(0, 4)) {
@@ -275,12 +288,7 @@ function focusOn(number) {
 }
 
 function focusedRef() {
-    let element = document.activeElement;
-    while (element && (element.shadowRoot || shadows.get(element))) {
-        const inner = (element.shadowRoot || shadows.get(element)).activeElement;
-        if (!inner) break;
-        element = inner;
-    }
+    const element = activeElement();
     return element && element !== document.body ? refOf(element) : null;
 }
 

@@ -98,6 +98,12 @@ for (const type of ["click", "auxclick", "submit"]) {
     }, true);
 }
 
+// Whether something is going on that belongs to what was done last.
+function busy() {
+    const moving = document.getAnimations ? document.getAnimations().some(finite) : false;
+    return pending.requests > 0 || pending.timers > 0 || moving || document.readyState !== "complete";
+}
+
 // Resolves once nothing has happened for a while: no change, no request or short timer of the page, no finite animation.
 function settle(quietMs, capMs) {
     const begun = now();
@@ -105,15 +111,14 @@ function settle(quietMs, capMs) {
     return new Promise((resolve) => {
         const look = () => {
             const time = now();
-            const moving = document.getAnimations ? document.getAnimations().some(finite) : false;
-            const busy = pending.requests > 0 || pending.timers > 0 || moving || document.readyState !== "complete";
+            const working = busy();
             const quiet = time - changedAt;
-            const rest = !busy && quiet >= quietMs;
+            const rest = !working && quiet >= quietMs;
             if (rest || time - begun >= capMs) {
                 resolve({ settled: rest, opening });
                 opening = 0;
             }
-            else later(look, busy ? 15 : Math.max(2, Math.min(15, quietMs - quiet)));
+            else later(look, working ? 15 : Math.max(2, Math.min(15, quietMs - quiet)));
         };
         later(look, quietMs);
     });

@@ -107,15 +107,51 @@ function find(wanted) {
 
 // --- fingerprint ---
 
-const SEALED = new Set([
-    "role", "href", "src", "type", "name", "placeholder", "alt", "title", "class", "style", "disabled", "hidden", "open",
-    "fill", "stroke", "x", "y", "cx", "cy", "r", "width", "height", "transform", "colspan", "rowspan",
-]);
+// Identifiers and tokens that a server or a script makes up anew for every load, and what the fields' own state tells better.
+const UNSEALED = new Set(["id", "nonce", "integrity", "value", "checked", "selected", "content", "srcdoc"]);
+const MADE_UP = /\d{5}|[\w-]{25}/; // times, hashes: no words of a state
 
 const VALUED = new Set(["INPUT", "TEXTAREA", "SELECT", "OPTION", "PROGRESS", "METER"]);
 
-function sealed(name) {
-    return SEALED.has(name) || name.startsWith("aria-");
+function sealed(name, value) {
+    if (UNSEALED.has(name) || name.startsWith("on")) return false;
+    return !name.startsWith("data-") || !MADE_UP.test(value);
+}
+
+// The element with the focus, in whatever shadow tree it lies.
+function activeElement() {
+    let element = document.activeElement;
+    while (element) {
+        const root = element.shadowRoot || shadows.get(element);
+        if (!root || !root.activeElement) break;
+        element = root.activeElement;
+    }
+    return element;
+}
+
+// What of an element no attribute tells: what fields hold, where the caret is, what is scrolled, what lies on top.
+function conditionOf(node, active) {
+    let told = "";
+    if (VALUED.has(node.tagName)) {
+        if (typeof node.value === "string") told += `=${node.value}`;
+        if (node.checked || node.selected) told += " on";
+        if (node.indeterminate) told += " mixed";
+    }
+    if (node === active) told += ` focus ${caretOf(node)}`;
+    if (node.scrollTop) told += ` top ${Math.round(node.scrollTop / 10)}`;
+    if (node.scrollLeft) told += ` left ${Math.round(node.scrollLeft / 10)}`;
+    if (node.tagName === "DIALOG" && node.matches(":modal")) told += " modal";
+    if (node.popover && node.matches(":popover-open")) told += " popover";
+    return told;
+}
+
+// What the next key would replace, or where it would go.
+function caretOf(field) {
+    try {
+        return typeof field.selectionStart === "number" ? `${field.selectionStart}-${field.selectionEnd}` : "";
+    } catch {
+        return ""; // kinds of fields that have none
+    }
 }
 
 // A 53-bit hash (cyrb53) of the document as a reader could see it, form contents and scroll position included, and the
@@ -133,7 +169,7 @@ function seal() {
     };
     const refs = [];
     let place = -1;
-    const active = document.activeElement;
+    const active = activeElement();
     const ignored = SETTINGS.ignore.length ? SETTINGS.ignore.join(",") : null;
     const pile = document.documentElement ? [document.documentElement] : [];
     while (pile.length) {
@@ -150,20 +186,16 @@ function seal() {
         if (number !== undefined) refs.push([number, place]);
         if (ignored && node.matches(ignored)) continue;
         add(node.localName);
-        for (const { name, value } of node.attributes) if (sealed(name)) add(`${name}=${value}`);
-        if (VALUED.has(node.tagName)) {
-            if (typeof node.value === "string") add(`=${node.value}`);
-            if (node.checked || node.selected) add("on");
-        }
-        if (node === active) add("focus");
-        if (node.scrollTop) add(`top ${Math.round(node.scrollTop / 10)}`);
+        for (const { name, value } of node.attributes) if (sealed(name, value)) add(`${name}=${value}`);
+        const condition = conditionOf(node, active);
+        if (condition) add(condition);
         const children = childrenOf(node);
         for (let n = children.length - 1; n >= 0; n--) pile.push(children[n]);
     }
     add(location.href);
     add(document.title);
     const hash = 4294967296 * (2097151 & (b ^ (b >>> 15))) + ((a ^ (a >>> 13)) >>> 0);
-    return { hash: hash.toString(36), refs, next: nextNumber };
+    return { hash: hash.toString(36), refs, next: nextNumber, busy: busy() };
 }
 
 // Gives the elements of an equal document the references that they had in the original.

@@ -80,8 +80,7 @@ let focused = null;
 
 function observe(options) {
     nextNumber = Math.max(nextNumber, options.next);
-    focused = document.activeElement;
-    while (focused && focused.shadowRoot && focused.shadowRoot.activeElement) focused = focused.shadowRoot.activeElement;
+    focused = activeElement();
     if (focused === document.body) focused = null;
     const height = window.innerHeight;
     const top = options.whole ? -Infinity : -height * options.screens;
@@ -184,7 +183,7 @@ function observe(options) {
     };
 
     const reactive = (node) => {
-        for (const one of composed(node)) if (one.nodeType === 1 && listening.has(one)) return true;
+        for (const one of composed(node)) if (one.nodeType === 1 && (listening.has(one) || one.onclick)) return true;
         return false;
     };
 

@@ -21,7 +21,7 @@ from web_peers import INSTALL, TOKENIZER, Peers, installed
 from web_shop import Shop
 
 from branchwise.web import Browser, WebSandboxes
-from branchwise.web.chromium import find_chromium
+from branchwise.web.finding import find_chromium
 from branchwise.web.tasks import MiniWoB
 
 MAILS = {f"e-mail {seed}": ("email-inbox", seed) for seed in (1, 2, 3)}

@@ -17,16 +17,21 @@ from requests.exceptions import RequestException
 
 _log = logging.getLogger(__name__)
 
-Role = Literal["sandbox", "holder", "service", "setup"]
+Role = Literal["sandbox", "holder", "service", "setup", "browser"]
 """What a container is for: the value of its label. `holder` keeps the namespaces that a sandbox shares with services."""
 
-ROLES = frozenset({"sandbox", "holder", "service", "setup"})
+ROLES = frozenset({"sandbox", "holder", "service", "setup", "browser"})
 
 _MUX = struct.Struct(">BxxxI")
 _STDOUT = 1
 _LAST_WORDS_BYTES = 2000
 # The worker becomes the guest with the first two and kills it with the third. The guest has none.
 _WORKER_CAPABILITIES = ("SETUID", "SETGID", "KILL", "SETFCAP")
+
+
+def sandbox_filter() -> str:
+    """Return the sandboxes' filter of system calls, as the engine takes it."""
+    return files(__name__.rpartition(".")[0]).joinpath("seccomp.json").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,10 @@ class ContainerSettings:
     read_only: bool = True
     own_filter: bool = True
     """Whether system calls go through our filter rather than the engine's."""
+    filter_text: str | None = None
+    """Another filter than the sandboxes', as the engine takes it."""
+    files: int = 1024
+    """Most open files of a process, where our filter holds."""
     user: str | None = "0:0"
     """None: the image's own."""
 
@@ -90,8 +99,7 @@ class ContainerSettings:
     def _host(self, make: Callable[..., dict[str, Any]]) -> dict[str, Any]:
         security = ["no-new-privileges"]
         if self.own_filter:
-            text = files(__name__.rpartition(".")[0]).joinpath("seccomp.json").read_text(encoding="utf-8")
-            security.append(f"seccomp={text}")
+            security.append(f"seccomp={self.filter_text or sandbox_filter()}")
         sizes = [] if self.file_bytes is None else [Ulimit(name="fsize", soft=self.file_bytes, hard=self.file_bytes)]
         more: dict[str, Any] = {"extra_hosts": dict(self.hosts)} if self.hosts else {}
         if self.shares_processes:
@@ -113,7 +121,7 @@ class ContainerSettings:
             ulimits=[
                 # 0 would not keep the host's handler of crashes, which runs as root, from being started; 1 does.
                 Ulimit(name="core", soft=1, hard=1),
-                *([Ulimit(name="nofile", soft=1024, hard=1024)] if self.own_filter else []),
+                *([Ulimit(name="nofile", soft=self.files, hard=self.files)] if self.own_filter else []),
                 *sizes,
             ],
             # What is said is for this process only; a log on disk would grow with every file that is moved.

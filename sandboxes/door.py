@@ -38,25 +38,12 @@ class Door:
             # The worker's uid, whatever the engine maps it to, must get through; nobody else gets into what is around it.
             self.folder.chmod(0o711)
             for name in names:
-                self._listeners[name] = self._listen(name)
+                self._listeners[name] = listen(self.folder, name)
+                # The worker's uid, whatever the engine maps it to.
+                (self.folder / name).chmod(0o666)
         except BaseException:
             self.close()
             raise
-
-    def _listen(self, name: str) -> socket.socket:
-        listener = socket.socket(socket.AF_UNIX)
-        try:
-            handle = os.open(self.folder, os.O_PATH | os.O_CLOEXEC)
-            try:
-                listener.bind(f"/proc/self/fd/{handle}/{name}")  # paths of sockets must be short
-            finally:
-                os.close(handle)
-            (self.folder / name).chmod(0o666)
-            listener.listen(1)
-        except BaseException:
-            listener.close()
-            raise
-        return listener
 
     @property
     def mount(self) -> dict[str, Any]:
@@ -72,6 +59,22 @@ class Door:
         for listener in self._listeners.values():
             listener.close()
         shutil.rmtree(self._place, ignore_errors=True)
+
+
+def listen(folder: Path, name: str) -> socket.socket:
+    """Return a Unix socket that listens by a name in a folder, however long its path is."""
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        handle = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+        try:
+            listener.bind(f"/proc/self/fd/{handle}/{name}")  # paths of sockets must be short
+        finally:
+            os.close(handle)
+        listener.listen(1)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 def path_inside(name: str) -> str:

@@ -102,7 +102,16 @@ def _received(connection: socket.socket) -> socket.socket:
     _, handles, _, _ = socket.recv_fds(connection, 1, 1)
     if not handles:
         raise OSError(errno.EPROTO, "the sandbox handed over no socket")
-    listener = socket.socket(fileno=handles[0])
+    return listening(handles[0])
+
+
+def listening(handle: int) -> socket.socket:
+    """Return the listening socket that a sandbox has handed over.
+
+    Raises:
+        OSError: it is none; it is closed.
+    """
+    listener = socket.socket(fileno=handle)
     if listener.type != socket.SOCK_STREAM or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         listener.close()
         raise OSError(errno.EPROTO, "the sandbox handed over something that does not listen")
@@ -111,12 +120,27 @@ def _received(connection: socket.socket) -> socket.socket:
 
 
 class Gate:
-    """Takes the connections of one sandbox's programs, a bounded number at a time."""
+    """Takes the connections of one sandbox's programs, a bounded number at a time.
 
-    def __init__(self, listener: socket.socket, egress: Egress) -> None:
+    Args:
+        listener: the sandbox's own socket.
+        egress: where they may go.
+        connections: most at a time; None: as many as the policy says.
+        pace_seconds: between two of them.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        egress: Egress,
+        *,
+        connections: int | None = None,
+        pace_seconds: float = _PACE_SECONDS,
+    ) -> None:
         self._listener = listener
         self._egress = egress
-        self._slots = asyncio.Semaphore(egress.policy.connections)
+        self._pace_seconds = pace_seconds
+        self._slots = asyncio.Semaphore(connections or egress.policy.connections)
         self._visits: set[asyncio.Task[None]] = set()
         self._accepting = asyncio.create_task(self._accept(), name="sandbox-gate")
 
@@ -136,7 +160,7 @@ class Gate:
             visit = asyncio.create_task(self._visit(connection), name="sandbox-visit")
             self._visits.add(visit)
             visit.add_done_callback(self._ended)
-            await asyncio.sleep(_PACE_SECONDS)
+            await asyncio.sleep(self._pace_seconds)
 
     def _ended(self, visit: asyncio.Task[None]) -> None:
         self._visits.discard(visit)

@@ -15,13 +15,13 @@ from ..core.errors import SandboxError
 from .build import BUILT, STEP_LABEL
 from .containers import ROLES
 from .docker_engine import DockerEngine, reason_of
-from .image import REPOSITORY
+from .image import BROWSERS, REPOSITORY
 from .image_setup import SET_UP
 from .owner import LABEL, OWNER_LABEL, RUN_LABEL, Owner
 
 Kind = Literal["container", "image", "network", "volume"]
 
-IMAGES = frozenset({REPOSITORY, BUILT, SET_UP})
+IMAGES = frozenset({REPOSITORY, BROWSERS, BUILT, SET_UP})
 """The repositories that hold our images and nothing else."""
 _CONFLICT = 409
 

@@ -72,12 +72,7 @@ def build(packages: Sequence[str], scratch: Path) -> Rootfs:
     Raises:
         SandboxStartFailed: something that cannot be done without is missing on this machine.
     """
-    rootfs = Rootfs()
-    for name in ("bin", "sbin", "lib", "lib32", "lib64"):  # usually links into /usr, and the loader's path goes by one
-        if Path(f"/{name}").is_symlink():
-            rootfs.links[name] = str(Path(f"/{name}").readlink()).lstrip("/")
-    if _CERTIFICATES.is_file():
-        rootfs.add(str(_CERTIFICATES), _CERTIFICATES.resolve())
+    rootfs = begin()
     binaries: list[Path] = []
     for name, found in _programs().items():
         real = Path(found).resolve()
@@ -85,9 +80,29 @@ def build(packages: Sequence[str], scratch: Path) -> Rootfs:
         binaries.append(real)
     binaries += add_python(rootfs, scratch)
     binaries += add_packages(rootfs, packages, scratch)
+    add_libraries(rootfs, binaries)
+    return rootfs
+
+
+def begin() -> Rootfs:
+    """Return a file system with nothing but what all have: links, and whom to trust."""
+    rootfs = Rootfs()
+    for name in ("bin", "sbin", "lib", "lib32", "lib64"):  # usually links into /usr, and the loader's path goes by one
+        if Path(f"/{name}").is_symlink():
+            rootfs.links[name] = str(Path(f"/{name}").readlink()).lstrip("/")
+    if _CERTIFICATES.is_file():
+        rootfs.add(str(_CERTIFICATES), _CERTIFICATES.resolve())
+    return rootfs
+
+
+def add_libraries(rootfs: Rootfs, binaries: Iterable[Path]) -> None:
+    """Add every shared library that the binaries load.
+
+    Raises:
+        SandboxStartFailed: this machine cannot tell which these are.
+    """
     for library in _closure(binaries):
         rootfs.add(str(library.parent.resolve() / library.name), library.resolve())
-    return rootfs
 
 
 def _programs() -> dict[str, str]:

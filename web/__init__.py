@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         parse_action,
     )
     from .browser import Browser
+    from .container import Container
     from .environment import Outcome, WebEnvironment, pages
     from .filming import film
     from .observation import Observation
@@ -44,6 +45,7 @@ else:
                 action_schema parse_action
             """,
             "browser": "Browser",
+            "container": "Container",
             "environment": "Outcome WebEnvironment pages",
             "filming": "film",
             "observation": "Observation",
@@ -60,6 +62,7 @@ __all__ = [
     "Browser",
     "Check",
     "Click",
+    "Container",
     "Dialog",
     "Drag",
     "Fill",

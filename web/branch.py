@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from playwright.async_api import BrowserContext, Download, Error, StorageState, WebSocketRoute
 
-from ..core.errors import ActionFailed, UsageError
+from ..core.errors import ActionFailed, OutputLimitExceeded, SandboxError, UsageError
 from .browser import secret_for
 from .guard import Warden, check_url
 from .hands import Hands
@@ -33,7 +33,9 @@ class Branch:
         self.download = receiver
         self.live = Live(context, self._receive, answer_seconds=spec.action_seconds)
         self.files: Callable[[str], Awaitable[bytes]] = _no_files
-        self.warden = Warden(supply.roots, spec.effective_policy, self.live.blocked.append)
+        self.warden = Warden(
+            supply.roots, spec.effective_policy, self.live.blocked.append, brings_files=spec.container is not None
+        )
         self.hands = Hands(
             self.live,
             Patience(spec.quiet_seconds, spec.settle_seconds, spec.load_seconds, spec.action_seconds),
@@ -114,12 +116,11 @@ class Branch:
         limit = self._supply.spec.download_mb << 20
         name = _safe(download.suggested_filename)
         try:
-            path = await download.path()
-            size = path.stat().st_size
-            if size > limit:
-                return f"the download {name!r} has {size} bytes, more than the {limit} that are allowed; it was dropped"
-            return await self.download(name, path.read_bytes())
-        except (Error, OSError) as error:
+            content = await self._supply.chromium.downloaded(download, limit_bytes=limit)
+            return await self.download(name, content)
+        except OutputLimitExceeded as error:
+            return f"the download {name!r} was dropped: {error}"
+        except (Error, OSError, SandboxError) as error:
             return f"the download {name!r} failed: {str(error).partition(chr(10))[0][:120]}"
         finally:
             await download.delete()

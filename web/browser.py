@@ -12,6 +12,7 @@ from ..core.errors import SandboxStartFailed, UsageError
 from ..core.protocols import Capability
 from ..sandboxes.network import Allow
 from ..sandboxes.secret import SHORTEST
+from .container import Container
 from .policy import REVERSIBLE, Policy
 from .site import Site
 
@@ -59,7 +60,12 @@ class Browser(BaseModel):
     )
     executable: str | None = Field(default=None, description="a Chromium; found unless given")
     headed: bool = Field(default=False, description="show the browser's window")
-    sandboxed: bool | None = Field(default=None, description="Chromium's own sandbox; unless this is root unless given")
+    sandboxed: bool | None = Field(
+        default=None, description="Chromium's own sandbox; unless given, where it works: not for root"
+    )
+    contained: bool | Container = Field(
+        default=False, description="run the browser in a container of the Docker engine; True: as `Container()` says"
+    )
     viewport: tuple[int, int] = (1280, 720)
     locale: str = "en-US"
     timezone: str = "UTC"
@@ -118,6 +124,10 @@ class Browser(BaseModel):
             or (self.url.startswith(("http://", "https://")) and urlsplit(self.url).hostname)
         ):
             raise ValueError(f"url={self.url!r} is no address; give one that begins with https://, http:// or file:///")
+        if self.headed and self.contained:
+            raise ValueError(
+                "headed=True shows the browser's window, and a contained browser has no display to show it on; give one of the two"
+            )
         if self.kept_contexts >= self.contexts and self.contexts > 1:
             raise ValueError(
                 f"kept_contexts={self.kept_contexts} must be less than contexts={self.contexts}, or none is left to work in"
@@ -132,6 +142,13 @@ class Browser(BaseModel):
         return REVERSIBLE if self.site is not None else Policy()
 
     @property
+    def container(self) -> Container | None:
+        """The container that the browser runs in; None: it runs on this machine."""
+        if isinstance(self.contained, Container):
+            return self.contained
+        return Container() if self.contained else None
+
+    @property
     def capability(self) -> Capability:
         """What can be done about a state."""
         return "replayable"
@@ -139,8 +156,18 @@ class Browser(BaseModel):
     @property
     def isolation(self) -> str:
         """What keeps pages in, in words."""
-        own = "Chromium's own sandbox" if self.sandboxed else "Chromium's own sandbox unless this is root"
-        return f"browser: a context per branch, {own}, network by a proxy to {self.allow or 'the start page'} only"
+        own = "no sandbox of Chromium's own" if self.sandboxed is False else "Chromium's own sandbox"
+        network = f"network by a proxy to {self.allow or 'the start page'} only"
+        container = self.container
+        if container is not None:
+            where = "" if self.sandboxed is not None else " where the kernel lets it make namespaces"
+            return (
+                f"browser in a Docker container: a context per branch, {network}, unprivileged user, no capabilities, read-only "
+                f"system, own system-call filter, limits on memory ({container.memory_mb} MiB), processors ({container.cpus:g}) and "
+                f"processes, none of this machine's files; {own}{where}; the host's kernel is shared"
+            )
+        where = "" if self.sandboxed is not None else " unless this is root"
+        return f"browser: a context per branch, {own}{where}, {network}"
 
     def allowed(self, url: str) -> Allow:
         """Return the hosts that pages may reach when they begin at `url`."""

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import psutil
-from playwright.async_api import Browser, BrowserContext, Error, Playwright, async_playwright
+from playwright.async_api import Browser, BrowserContext, Download, Error, Playwright, async_playwright
 
-from ..core.errors import SandboxStartFailed
+from ..core.errors import OutputLimitExceeded, SandboxStartFailed
+from ..sandboxes.network import PROXY_PORT
+from .container import Container
+from .finding import check_display, find_chromium
+from .guard import Gateway
+
+if TYPE_CHECKING:
+    from .contained import Contained
 
 _log = logging.getLogger(__name__)
 
-VARIABLE = "BRANCHWISE_CHROMIUM"
-_SHELLS = ("/usr/lib/chromium/chromium-headless-shell", "chromium-headless-shell")
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "/usr/lib/chromium/chromium")
 _LAUNCH_SECONDS = 30.0
 _FLAGS = (
     "--disable-gpu",
@@ -54,7 +58,9 @@ class Launch:
     executable: str | None = None
     headed: bool = False
     sandboxed: bool | None = None
-    """Chromium's own sandbox around its pages; None: unless this is root, which it refuses to work for."""
+    """Chromium's own sandbox around its pages; None: where it works, which is not for root."""
+    contained: Container | None = None
+    """The container that it runs in; None: it runs on this machine."""
 
 
 class Chromium:
@@ -62,7 +68,7 @@ class Chromium:
 
     _running: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Launch, Chromium]]] = WeakKeyDictionary()
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch, run_id: str = "") -> None:
         self.starts = 0
         """How often the process was started: more than once where it died."""
         self._launch = launch
@@ -70,18 +76,26 @@ class Chromium:
         self._lock = asyncio.Lock()
         self._playwright: Playwright | None = None
         self._browser: Browser | None = None
+        self._contained: Contained | None = None
+        self._ways: dict[int, Gateway] = {}
+        """Proxies for a contained browser, by their ports inside."""
+        self._run_id = run_id
         self._profile: Path | None = None
         """Its driver removes it, unless that is killed."""
 
     @classmethod
-    async def lease(cls, launch: Launch) -> Chromium:
+    async def lease(cls, launch: Launch, run_id: str = "") -> Chromium:
         """Return the browser that is started like this, one per event loop; give it back by `release`.
+
+        Args:
+            launch: how it is started.
+            run_id: whose its container is said to be.
 
         Raises:
             SandboxStartFailed: there is none, or it does not start; the message says what to do.
         """
         shared = cls._running.setdefault(asyncio.get_running_loop(), {})
-        browser = shared.setdefault(launch, cls(launch))
+        browser = shared.setdefault(launch, cls(launch, run_id))
         await browser.take()
         return browser
 
@@ -127,6 +141,49 @@ class Chromium:
                 await self._lost(browser)
         raise SandboxStartFailed(f"the browser gives no context: {trouble}") from trouble
 
+    # --- ways in and out ---
+
+    async def open_way(self, gateway: Gateway) -> str:
+        """Have contexts reach what a gateway lets through; return the proxy's address for them.
+
+        Raises:
+            SandboxError: a container opens no way out.
+        """
+        if self._launch.contained is None:
+            return await gateway.open()
+        async with self._lock:
+            port = next(number for number in itertools.count(PROXY_PORT) if number not in self._ways)
+            self._ways[port] = gateway
+            if self._contained is not None:
+                await self._contained.open_way(port, gateway.egress)
+        return f"http://127.0.0.1:{port}"
+
+    async def close_way(self, gateway: Gateway) -> None:
+        """Close a gateway with all its connections. Idempotent."""
+        for port in [port for port, one in self._ways.items() if one is gateway]:
+            del self._ways[port]
+            if self._contained is not None:
+                await self._contained.close_way(port)
+        await gateway.close()
+
+    async def downloaded(self, download: Download, *, limit_bytes: int) -> bytes:
+        """Return what was downloaded, once it is there.
+
+        Raises:
+            Error: it is not.
+            OSError: it cannot be read.
+            OutputLimitExceeded: it is larger than that.
+            SandboxError: the container gives no answer.
+        """
+        path = await download.path()
+        contained = self._contained
+        handle = os.open(path, os.O_RDONLY) if contained is None else await contained.take(path.name)
+        with os.fdopen(handle, "rb") as content:
+            size = os.fstat(handle).st_size
+            if size > limit_bytes:
+                raise OutputLimitExceeded(f"it has {size} bytes, more than the {limit_bytes} that are allowed")
+            return await asyncio.to_thread(content.read, limit_bytes)
+
     @property
     def process_alive(self) -> bool:
         """Whether the process is there, as far as is known."""
@@ -157,15 +214,14 @@ class Chromium:
         manager = async_playwright()
         self._playwright = await manager.start()
         _heed_driver(manager)
-        own = self._playwright.chromium.executable_path
-        executable = find_chromium(self._launch.executable, own, headed=self._launch.headed)
-        sandboxed = os.geteuid() != 0 if self._launch.sandboxed is None else self._launch.sandboxed
+        program, sandboxed, downloads = await self._program(self._playwright.chromium.executable_path)
         try:
             return await self._playwright.chromium.launch(
-                executable_path=executable,
+                executable_path=program,
                 headless=not self._launch.headed,
                 args=list(_FLAGS),
                 chromium_sandbox=sandboxed,
+                downloads_path=downloads,
                 timeout=_LAUNCH_SECONDS * 1000,
                 handle_sigint=False,
                 handle_sigterm=False,
@@ -174,7 +230,28 @@ class Chromium:
         except Error as error:
             await self._stop()
             hint = "; where the kernel forbids it user namespaces, give Browser(sandboxed=False)" if sandboxed else ""
-            raise SandboxStartFailed(f"{executable} does not start: {error.message[:600]}{hint}") from error
+            raise SandboxStartFailed(f"{program} does not start: {error.message[:600]}{hint}") from error
+
+    async def _program(self, own: str) -> tuple[str | Path, bool, str | None]:
+        """Return what Playwright is to start, whether in Chromium's own sandbox, and where downloads are put, unless it chooses.
+
+        Args:
+            own: where Playwright keeps its own browser.
+        """
+        launch = self._launch
+        wanted = launch.contained
+        if wanted is None:
+            program = find_chromium(launch.executable, own, headed=launch.headed)
+            return program, os.geteuid() != 0 if launch.sandboxed is None else launch.sandboxed, None
+        from .contained import Contained  # the engine's client library takes its time to load
+        from .container_settings import DOWNLOADS
+
+        found = None if wanted.image else Path(find_chromium(launch.executable, own, headed=False))
+        self._contained = await Contained.start(wanted, launch.executable, found, self._run_id)
+        for port, gateway in self._ways.items():
+            await self._contained.open_way(port, gateway.egress)
+        sandboxed = self._contained.told.namespaces if launch.sandboxed is None else launch.sandboxed
+        return self._contained.program(), sandboxed, DOWNLOADS
 
     async def _stop(self) -> None:
         browser, self._browser = self._browser, None
@@ -185,22 +262,12 @@ class Chromium:
                 with contextlib.suppress(Error, TimeoutError):
                     async with asyncio.timeout(10):
                         await closing()
+        contained, self._contained = self._contained, None
+        if contained is not None:
+            await contained.close()
         if self._profile is not None:
             await asyncio.to_thread(shutil.rmtree, self._profile, ignore_errors=True)
             self._profile = None
-
-
-def check_display() -> None:
-    """Refuse to show a window where there is nothing to show it on.
-
-    Raises:
-        SandboxStartFailed: there is no display.
-    """
-    if sys.platform == "linux" and not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
-        raise SandboxStartFailed(
-            "headed=True shows the browser's window, and there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set); begin it "
-            "in a desktop session or under `xvfb-run`, or leave headed out"
-        )
 
 
 def _heed_driver(manager: object) -> None:
@@ -235,36 +302,6 @@ def _profile_of(process: psutil.Process) -> Path | None:
                 if word.startswith("--user-data-dir=") and "playwright" in word:
                     found = Path(word.partition("=")[2])
     return found
-
-
-def find_chromium(wanted: str | None, own: str, *, headed: bool) -> str:
-    """Return the program to start: the one named, Playwright's own, or the system's.
-
-    Args:
-        wanted: a path or a name on the PATH; None: whatever there is.
-        own: where Playwright keeps its own.
-        headed: whether it has to show windows, which the headless shell cannot.
-
-    Raises:
-        SandboxStartFailed: there is none.
-    """
-    named = wanted or os.environ.get(VARIABLE)
-    found: str | None = None
-    if named is not None:
-        found = shutil.which(named)
-        if found is None:
-            raise SandboxStartFailed(f"there is no program {named!r}; name a Chromium that is installed, or none")
-        return found
-    shells = () if headed else _SHELLS
-    candidates = [own, *shells, *_BROWSERS]
-    for candidate in candidates:
-        found = shutil.which(candidate)
-        if found is not None:
-            return found
-    raise SandboxStartFailed(
-        "no Chromium was found; install one ('apt install chromium-headless-shell fonts-liberation', or 'playwright install "
-        f"chromium'), or name it: Browser(executable=...) or {VARIABLE}"
-    )
 
 
 def temporary_folders() -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import mimetypes
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,12 +19,14 @@ from ..sandboxes.network import Allow
 from .policy import Policy
 
 _FILES = re.compile(r"^file:", re.IGNORECASE)
+_FILE_BYTES = 64 << 20
+"""A larger file is not given to a browser that cannot see it itself."""
 _QUIET = frozenset({"ping", "cspreport", "beacon"})
 """Kinds of requests that report something to somebody: stopped where methods are, and not worth a word."""
 
 
 class Gateway:
-    """The proxy of one supply's browser: an allow-list, on this machine's loopback.
+    """The proxy of one supply's browser: an allow-list, on this machine's loopback, or on that of the browser's container.
 
     Everything goes through it, redirects, web sockets and requests to this machine itself included. The browser resolves
     no names and sends no datagrams.
@@ -35,7 +38,7 @@ class Gateway:
         self._visits: set[asyncio.Task[None]] = set()
 
     async def open(self) -> str:
-        """Begin to listen, and return the proxy's address."""
+        """Begin to listen on this machine, and return the proxy's address."""
         self._server = await asyncio.start_server(self._visit, "127.0.0.1", 0, limit=1 << 17)
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
@@ -57,13 +60,12 @@ class Gateway:
     async def close(self) -> None:
         """Hang up. Idempotent."""
         server, self._server = self._server, None
-        if server is None:
-            return
-        server.close()
-        for visit in list(self._visits):
-            visit.cancel()
-        await asyncio.gather(*self._visits, return_exceptions=True)
-        await server.wait_closed()
+        if server is not None:
+            server.close()
+            for visit in list(self._visits):
+                visit.cancel()
+            await asyncio.gather(*self._visits, return_exceptions=True)
+            await server.wait_closed()
         self.egress.close()
 
 
@@ -95,9 +97,18 @@ def may_read(url: str, roots: Sequence[Path]) -> bool:
 
 
 class Warden:
-    """Stops what the proxy cannot see: files of this machine, and requests by methods that change something."""
+    """Stops what the proxy cannot see: files of this machine, and requests by methods that change something.
 
-    def __init__(self, roots: Sequence[Path], policy: Policy, report: Callable[[str], None]) -> None:
+    Args:
+        roots: folders of this machine whose files pages may show.
+        policy: what is held back.
+        report: takes what was held back, in words.
+        brings_files: whether the browser cannot see the files itself, so that they are given to it.
+    """
+
+    def __init__(
+        self, roots: Sequence[Path], policy: Policy, report: Callable[[str], None], *, brings_files: bool = False
+    ) -> None:
         self.for_good = False
         """Whether the action in progress may send by any method."""
         self.sent = False
@@ -105,6 +116,7 @@ class Warden:
         self._roots = [root.resolve() for root in roots]
         self._policy = policy
         self._report = report
+        self._brings_files = brings_files
 
     @property
     def pattern(self) -> re.Pattern[str]:
@@ -116,6 +128,9 @@ class Warden:
         request = route.request
         if _FILES.match(request.url):
             stopped = not may_read(request.url, self._roots)
+            if self._brings_files and not stopped:
+                await _bring(route)
+                return
         else:
             changes = not self._policy.lets(request.method, request.url)
             stopped = changes and not self.for_good
@@ -124,3 +139,23 @@ class Warden:
                 self._report(f"{request.method} {request.url.partition('?')[0][:200]}")
         with contextlib.suppress(Error):  # its page may be gone
             await (route.abort("blockedbyclient") if stopped else route.continue_())
+
+
+async def _bring(route: Route) -> None:
+    """Answer a request for a file with the file, as this machine's browser would show it; folders are not listed."""
+    path = Path(unquote(urlsplit(route.request.url).path))
+    content = await asyncio.to_thread(_content, path)
+    with contextlib.suppress(Error):  # its page may be gone
+        if content is None:
+            await route.abort("failed")
+            return
+        kind, encoding = mimetypes.guess_type(path.name)
+        await route.fulfill(body=content, content_type=kind if kind and not encoding else "application/octet-stream")
+
+
+def _content(path: Path) -> bytes | None:
+    """Return a file; None where there is none that can be shown."""
+    try:
+        return path.read_bytes() if path.stat().st_size <= _FILE_BYTES else None
+    except OSError:
+        return None

@@ -106,7 +106,6 @@ class WebSandboxes:
     @classmethod
     async def begin(cls, spec: Browser, run_id: str, store: Path) -> Self:
         """Start the browser, or share the one that runs, and the proxy; see `Browser.start`."""
-        del run_id
         if spec.storage is not None and not spec.storage.is_file():
             raise UsageError(
                 f"storage={str(spec.storage)!r}: there is no such file; write it by Playwright's storage_state"
@@ -117,12 +116,13 @@ class WebSandboxes:
             world = await spec.site.open()
             start = world.url
             await world.close()
+        chromium = await Chromium.lease(Launch(spec.executable, spec.headed, spec.sandboxed, spec.container), run_id)
         gateway = Gateway(spec.allowed(start))
-        proxy = await gateway.open()
         try:
-            chromium = await Chromium.lease(Launch(spec.executable, spec.headed, spec.sandboxed))
+            proxy = await chromium.open_way(gateway)
         except BaseException:
-            await gateway.close()
+            await chromium.close_way(gateway)
+            await chromium.release()
             raise
         kept = await asyncio.to_thread(Store, store)
         return cls(spec, kept, chromium, gateway=gateway, proxy=proxy, start=start)
@@ -209,7 +209,7 @@ class WebSandboxes:
         for branch in list(self._open):
             await self.discard(branch)
         await self.darkroom.close()
-        await self.gateway.close()
+        await self.chromium.close_way(self.gateway)
         await self.chromium.release()
 
     # --- branches ---

@@ -12,7 +12,7 @@ import pytest
 
 import branchwise as bw
 from branchwise.core.errors import UsageError
-from branchwise.web.chromium import find_chromium
+from branchwise.web.finding import find_chromium
 
 from .conftest import Start
 from .hand import do

@@ -9,7 +9,7 @@ import pytest
 from branchwise.core.errors import ActionFailed, SandboxStartFailed, ToolArgumentsInvalid
 from branchwise.web import Browser, Click, Fill, Observation, Policy, Press, action_schema, parse_action
 from branchwise.web.browser import secret_for
-from branchwise.web.chromium import check_display, find_chromium
+from branchwise.web.finding import check_display, find_chromium
 from branchwise.web.guard import check_url
 from branchwise.web.observation import changes, in_parts
 from branchwise.web.policy import REVERSIBLE, Target

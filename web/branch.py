@@ -43,6 +43,8 @@ class Branch:
             self._check,
             self._file,
         )
+        self.began_as = ""
+        """What the start page showed here when it was first at rest."""
         self.touched: Found | None = None
         """What was acted on last."""
         self.portrait: asyncio.Future[None] | None = None

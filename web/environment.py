@@ -404,7 +404,7 @@ class WebEnvironment:
             self._branch.files = self._given
             if self._past is None:
                 # References are given out in the same order to whoever opens the start page.
-                await look(self._branch.live, screens=self._supply.spec.screens)
+                await look(self._branch.live, screens=self._supply.spec.screens, told=False)
                 await self._supply.portray_start(self._branch)
                 self._past = Past(self._supply.start, (), await sealed(self._branch.live))
             self.cost += StateCost(time.monotonic() - begun)
@@ -424,6 +424,8 @@ class WebEnvironment:
             return
         if self._ref is not None and self._supply.past(self._ref) is not None:
             await self._supply.park(branch, self._ref)
+        elif self._ref is not None and self._ref == self._base:
+            await self._supply.leave(branch)
         else:
             await self._supply.discard(branch)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -65,6 +66,10 @@ class Live:
         """Navigations that have begun and not arrived."""
         self.navigations = 0
         self.crashed = False
+        self.started = 0.0
+        """When the first tab was opened, by the monotonic clock."""
+        self.noted = False
+        """Whether anything beside what pages show was ever to be told."""
         self._notes: list[str] = []
         self._said: list[str] = []
         self._numbers: dict[Frame, int] = {}
@@ -116,6 +121,7 @@ class Live:
         if dialog.type == "beforeunload":
             self.spawn(dialog.accept())
         elif dialog.type == "alert":
+            self.noted = True
             self._said = [*self._said, message][-_KEPT_NOTES:]
             self.spawn(dialog.accept())
         else:
@@ -168,6 +174,7 @@ class Live:
 
     def note(self, text: str) -> None:
         """Keep a line for the next look."""
+        self.noted = True
         if len(self._notes) < _KEPT_NOTES:
             self._notes.append(text)
 
@@ -246,6 +253,7 @@ class Live:
 
     async def start(self, url: str, *, timeout_seconds: float) -> None:
         """Open the first tab."""
+        self.started = time.monotonic()
         page = await self.context.new_page()
         self._adopt(page)
         await self.goto(url, timeout_seconds=timeout_seconds)

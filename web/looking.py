@@ -20,33 +20,35 @@ _FRAME_SECONDS = 3.0
 Looks = Mapping[Frame, Mapping[str, Any]]
 
 
-async def look(live: Live, *, screens: float, whole: bool = False) -> Observation:
+async def look(live: Live, *, screens: float, whole: bool = False, told: bool = True) -> Observation:
     """Return what the tab in front looks like, uncut, without what has changed.
 
     Args:
         live: the context.
         screens: how many screens above and below the visible part are told too.
         whole: tell all of the page.
+        told: whether what has happened beside the page counts as told; otherwise it waits for the next look.
 
     Raises:
         PageStuck: it does not answer.
         SandboxLost: it is gone.
     """
     page = live.page
-    notes = live.take_notes()
+    notes = live.take_notes() if told else ()
     tabs = tuple(_short(other.url) for other in live.pages)
     if live.dialog is not None:
         kind, message = live.dialog.type, " ".join(live.dialog.message.split())[:500]
         line = f"{kind} dialog: {message!r}" + (
             f" [{live.dialog.default_value!r}]" if live.dialog.default_value else ""
         )
-        told = (*notes, "a dialog is open, and the page waits for it: answer it by the action dialog")
-        return Observation(page.url, "", (line,), tabs=tabs, tab=live.active + 1, notes=told)
+        asked = (*notes, "a dialog is open, and the page waits for it: answer it by the action dialog")
+        return Observation(page.url, "", (line,), tabs=tabs, tab=live.active + 1, notes=asked)
     frames = live.frames(page)[:_FRAMES_MOST]
     looks = await _all(live, frames, screens, whole=whole)
     main = looks[frames[0]]
     lines = await _spliced(live, frames[0], looks)
     refs = frozenset(ref for line in lines for ref in _REF.findall(line))
+    said = live.take_messages() if told else ()
     if live.chooser is not None:
         notes = (*notes, "the page asks for files: give it some by the action upload")
     scroll = main["scroll"]
@@ -61,7 +63,7 @@ async def look(live: Live, *, screens: float, whole: bool = False) -> Observatio
         tabs=tabs,
         tab=live.active + 1,
         notes=notes,
-        said=tuple(text.replace(">>>", "…").replace("[", "(") for text in live.take_messages()),
+        said=tuple(text.replace(">>>", "…").replace("[", "(") for text in said),
         refs=refs,
     )
 

@@ -36,6 +36,8 @@ from .settling import settle
 
 Way = Literal["kept", "clone", "replay"]
 _CLONES_REMEMBERED = 200
+_STARTS = 3
+"""Whoever asks for so many start pages will ask for more: from then on one waits ready."""
 _CLONE_TRIES = 3
 """After so many clones of a page in vain none is tried there any more."""
 _SESSION_STORAGE = "Object.entries(sessionStorage)"
@@ -96,6 +98,8 @@ class WebSandboxes:
         self._waiting = Ready(lambda: self.fresh(_unheard), self.discard)
         self._start_print = ""
         """What the start page showed when it was first at rest."""
+        self._starts = 0
+        """How often somebody has begun there."""
         self._clones: OrderedDict[str, Clone] = OrderedDict()
         self._failed_clones: Counter[str] = Counter()
         self._slots = asyncio.Semaphore(spec.contexts)
@@ -228,7 +232,7 @@ class WebSandboxes:
         """
         past = self.past(ref)
         if past is None:
-            return await self.fresh(download), None
+            return await self._beginning(download), None
         begun = time.monotonic()
         kept = await self._take(ref, past)
         if kept is not None:
@@ -265,6 +269,33 @@ class WebSandboxes:
         self.ways.add("replay", time.monotonic() - begun)
         return branch
 
+    async def _beginning(self, download: Callable[[str, bytes], Awaitable[str]]) -> Branch:
+        """Return a branch on the start page: one that waits ready and is as good as new, or a fresh one."""
+        branch = await self._waiting.take()
+        if branch is not None and not await self._as_new(branch):
+            await self.discard(branch)
+            branch = None
+        if branch is None:
+            branch = await self.fresh(download)
+        branch.download = download
+        self._starts += 1
+        if self._starts >= _STARTS and not self._slots.locked():
+            self._waiting.prepare()
+        return branch
+
+    async def _as_new(self, branch: Branch) -> bool:
+        """Whether a start page that has waited shows what it showed at first; what it says or sends is for whoever sees it load."""
+        try:
+            return not branch.live.noted and (await sealed(branch.live)).fingerprint == branch.began_as
+        except (SandboxLost, ToolError):
+            return False
+
+    async def leave(self, branch: Branch) -> None:
+        """Give back a branch on the start page in which nothing was done: the next one may begin in it."""
+        await branch.portrayed()
+        if not self._waiting.offer(branch):
+            await self.discard(branch)
+
     async def fresh(self, download: Callable[[str, bytes], Awaitable[str]], *, hurried: bool = False) -> Branch:
         """Return a branch on the start page.
 
@@ -277,6 +308,7 @@ class WebSandboxes:
             await branch.begin()
             found = await arrived(branch, self._start_print, early=hurried)
             self._start_print = self._start_print or found.fingerprint
+            branch.began_as = found.fingerprint
         except ToolError as error:
             await self.discard(branch)
             raise SandboxError(str(error)) from error

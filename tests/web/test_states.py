@@ -116,6 +116,44 @@ async def test_a_start_page_waits_ready_for_the_next_replay(start: Start, site: 
     assert (supply.ways.opened["replay"], supply.ways.refused) == (3, 0)
 
 
+async def test_a_start_page_in_which_nothing_was_done_is_begun_in(start: Start, site: SmallSite) -> None:
+    """Whoever only looked leaves it to the next one; who has done something, or where it has changed, leaves none."""
+    site.pages["/calm"] = (
+        "<!doctype html><title>Calm</title><p id=p>x</p><button onclick='p.textContent += 1'>Add</button>"
+    )
+    supply = await start("/calm")
+    first = await supply.first_look(None)
+    for change in ("0", "p.textContent = 'y'", "0"):
+        env = await supply.open()
+        assert (await env.observe()).text == first
+        await env.evaluate(change)
+        await env.close()
+
+    async def waiting() -> int:
+        assert supply._waiting._task is not None
+        await supply._waiting._task
+        return site.asked("GET", "/calm")
+
+    assert (
+        await waiting() == 3
+    )  # the first, the one after that which was changed, and the one that waits for the fourth
+    env = await supply.open()
+    await do(env, '"Add"')
+    await env.close()
+    assert await waiting() == 4
+    assert supply.open_contexts == 1
+
+
+async def test_what_a_start_page_says_is_told(start: Start, site: SmallSite) -> None:
+    """Messages from before the first look are part of it, for everybody who begins there."""
+    site.pages["/loud"] = "<!doctype html><title>Loud</title><p>x</p><script>alert('Hello there')</script>"
+    supply = await start("/loud")
+    for _ in range(2):
+        env = await supply.open()
+        assert (await env.observe()).said == ("Hello there",)
+        await env.close()
+
+
 async def test_state_that_lies_in_storage_is_cloned(start: Start, site: SmallSite) -> None:
     """No step is done again: the server is asked for the last page only."""
     site.pages["/stored"] = STORED

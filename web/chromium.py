@@ -76,7 +76,8 @@ class Chromium:
         self._lock = asyncio.Lock()
         self._playwright: Playwright | None = None
         self._browser: Browser | None = None
-        self._contained: Contained | None = None
+        self.contained: Contained | None = None
+        """The container that it runs in, where it does."""
         self._ways: dict[int, Gateway] = {}
         """Proxies for a contained browser, by their ports inside."""
         self._run_id = run_id
@@ -154,16 +155,16 @@ class Chromium:
         async with self._lock:
             port = next(number for number in itertools.count(PROXY_PORT) if number not in self._ways)
             self._ways[port] = gateway
-            if self._contained is not None:
-                await self._contained.open_way(port, gateway.egress)
+            if self.contained is not None:
+                await self.contained.open_way(port, gateway.egress)
         return f"http://127.0.0.1:{port}"
 
     async def close_way(self, gateway: Gateway) -> None:
         """Close a gateway with all its connections. Idempotent."""
         for port in [port for port, one in self._ways.items() if one is gateway]:
             del self._ways[port]
-            if self._contained is not None:
-                await self._contained.close_way(port)
+            if self.contained is not None:
+                await self.contained.close_way(port)
         await gateway.close()
 
     async def downloaded(self, download: Download, *, limit_bytes: int) -> bytes:
@@ -176,7 +177,7 @@ class Chromium:
             SandboxError: the container gives no answer.
         """
         path = await download.path()
-        contained = self._contained
+        contained = self.contained
         handle = os.open(path, os.O_RDONLY) if contained is None else await contained.take(path.name)
         with os.fdopen(handle, "rb") as content:
             size = os.fstat(handle).st_size
@@ -211,12 +212,19 @@ class Chromium:
     async def _start(self) -> Browser:
         if self._launch.headed:
             check_display()
-        manager = async_playwright()
-        self._playwright = await manager.start()
-        _heed_driver(manager)
-        program, sandboxed, downloads = await self._program(self._playwright.chromium.executable_path)
         try:
-            return await self._playwright.chromium.launch(
+            manager = async_playwright()
+            self._playwright = await manager.start()
+            _heed_driver(manager)
+            return await self._launched(self._playwright)
+        except BaseException:
+            await self._stop()
+            raise
+
+    async def _launched(self, playwright: Playwright) -> Browser:
+        program, sandboxed, downloads = await self._program(playwright.chromium.executable_path)
+        try:
+            return await playwright.chromium.launch(
                 executable_path=program,
                 headless=not self._launch.headed,
                 args=list(_FLAGS),
@@ -228,7 +236,6 @@ class Chromium:
                 handle_sighup=False,
             )
         except Error as error:
-            await self._stop()
             hint = "; where the kernel forbids it user namespaces, give Browser(sandboxed=False)" if sandboxed else ""
             raise SandboxStartFailed(f"{program} does not start: {error.message[:600]}{hint}") from error
 
@@ -247,11 +254,11 @@ class Chromium:
         from .container_settings import DOWNLOADS
 
         found = None if wanted.image else Path(find_chromium(launch.executable, own, headed=False))
-        self._contained = await Contained.start(wanted, launch.executable, found, self._run_id)
+        self.contained = await Contained.start(wanted, launch.executable, found, self._run_id)
         for port, gateway in self._ways.items():
-            await self._contained.open_way(port, gateway.egress)
-        sandboxed = self._contained.told.namespaces if launch.sandboxed is None else launch.sandboxed
-        return self._contained.program(), sandboxed, DOWNLOADS
+            await self.contained.open_way(port, gateway.egress)
+        sandboxed = self.contained.told.namespaces if launch.sandboxed is None else launch.sandboxed
+        return self.contained.program(), sandboxed, DOWNLOADS
 
     async def _stop(self) -> None:
         browser, self._browser = self._browser, None
@@ -262,7 +269,7 @@ class Chromium:
                 with contextlib.suppress(Error, TimeoutError):
                     async with asyncio.timeout(10):
                         await closing()
-        contained, self._contained = self._contained, None
+        contained, self.contained = self.contained, None
         if contained is not None:
             await contained.close()
         if self._profile is not None:

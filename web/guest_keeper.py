@@ -21,7 +21,8 @@ from typing import Any
 
 _HANDLES_MOST = 4
 _LINE_BYTES = 1 << 18
-_CLONE_NEWUSER = 0x10000000
+_NAMESPACES = 0x70000000
+"""Of users, processes and network."""
 _LISTENING = 64
 
 
@@ -151,11 +152,13 @@ def _found(programs: list[str]) -> str | None:
 
 
 def _has_namespaces() -> bool:
-    """Whether programs in here may make user namespaces, which the browser's own sandbox is made of."""
+    """Whether programs in here may make the namespaces of which the browser's own sandbox is made, and use them."""
     number = os.fork()
     if number == 0:
         try:
-            os._exit(0 if ctypes.CDLL(None).unshare(_CLONE_NEWUSER) == 0 else 1)
+            if ctypes.CDLL(None).unshare(_NAMESPACES) == 0:
+                os.chroot("/proc/self")  # some systems let one make them, and give no rights in them
+                os._exit(0)
         finally:
             os._exit(1)
     return os.waitpid(number, 0)[1] == 0

@@ -85,7 +85,7 @@ def check(message: bytes) -> None:
     if _DOWNLOAD not in message and b"\\u" not in message:
         return
     try:
-        said = json.loads(message)
+        said = json.loads(message.decode("utf-8", "replace"))  # as the driver does
         method = said.get("method", "")
         if str(method).startswith(_DOWNLOAD.decode()) and not _NAME.fullmatch(said["params"]["guid"]):
             raise Refused(f"the browser calls a download {said['params']['guid']!r:.200}")

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from branchwise.core.errors import ActionFailed
+from branchwise.web import Goto, Policy, Tab, Wait, WebSandboxes
+
+from .hand import do
+from .small_site import SmallSite
+
 WAYS = """<!doctype html><title>Ways out</title>
 <link rel="stylesheet" href="OUT/css"><link rel="prefetch" href="OUT/prefetch"><link rel="preconnect" href="OUT">
 <link rel="dns-prefetch" href="//somewhere.invalid"><link rel="icon" href="OUT/icon">
@@ -53,3 +62,46 @@ attempt(() => document.getElementById("form").submit());
 attempt(() => { const meta = document.createElement("iframe"); meta.srcdoc = `<meta http-equiv=refresh content="0;url=${out}/refresh">`; document.body.append(meta); });
 Promise.all(tries).then(() => setTimeout(() => { document.title = "Tried"; }, 250));
 </script>"""
+
+SENDING = Policy(words="", methods=None)
+
+_NAMES = """
+    css import font img srcset image preload modulepreload script module input poster video audio embed object table background
+    svg-image frame from-data fetch-data from-srcdoc from-blob fetch-blob from-javascript fetch xhr keepalive beacon ping socket
+    events worker imported shared form post refresh list.csv
+"""
+ARRIVING = frozenset(f"/{name}" for name in _NAMES.split())
+"""Where the page gets to by itself if it may."""
+
+
+async def try_all(
+    start: Callable[..., Awaitable[WebSandboxes]],
+    site: SmallSite,
+    port: int,
+    arriving: frozenset[str] = frozenset(),
+    **settings: object,
+) -> None:
+    """Open the page, wait until it has tried everything, then leave by a click and by the agent's own wish.
+
+    Args:
+        start: starts a supply.
+        site: serves the page.
+        port: where datagrams are waited for.
+        arriving: what has to have arrived at the other address before the page is left.
+        **settings: of the browser.
+    """
+    site.pages["/ways"] = WAYS.replace("OUT", site.elsewhere).replace("UDP", str(port))
+    env = await (await start("/ways", policy=SENDING, settle_seconds=0.5, **settings)).open()
+    await env.observe()
+    for _ in range(50):
+        if await env.evaluate("document.title") == "Tried" and arriving <= {hit[2] for hit in site.strayed}:
+            break
+        await env.act(Wait(seconds=0.1))
+    for way in ('"Pop"', '"Blank"'):
+        await do(env, way)
+        while len((await env.observe()).tabs) > 1:
+            await env.act(Tab(number=2, close=True))
+    await do(env, '"Leave"')
+    with contextlib.suppress(ActionFailed):
+        await env.act(Goto(url=site.elsewhere + "/asked"))
+    await env.close()

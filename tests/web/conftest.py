@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -37,3 +38,12 @@ async def start(chromium: Chromium, site: SmallSite, tmp_path: Path) -> AsyncIte
             return supply
 
         yield begin
+
+
+@pytest.fixture
+def datagrams() -> Iterator[socket.socket]:
+    """A socket that notes whether datagrams come in."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
+        listening.bind(("127.0.0.2", 0))
+        listening.setblocking(False)
+        yield listening

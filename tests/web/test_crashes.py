@@ -14,12 +14,12 @@ import pytest
 
 import branchwise as bw
 from branchwise.core.errors import SandboxLost
-from branchwise.core.testing import ScriptedModel
-from branchwise.core.types import ModelRequest, Task
+from branchwise.core.types import Task
 from branchwise.graphs import LocalRunner, RunStore
 from branchwise.web import Browser, parse_action
 from branchwise.web.chromium import temporary_folders
 
+from .crosses import clicker
 from .hand import do, shown
 from .small_site import SmallSite
 
@@ -113,46 +113,17 @@ async def test_nothing_is_left(site: SmallSite, tmp_path: Path, monkeypatch: pyt
 
 async def test_a_search_over_pages_goes_on_after_a_kill(site: SmallSite, tmp_path: Path) -> None:
     """Whole runs: an agent whose tool clicks, searched best-first; the browser is killed on the way, and the goal is found."""
-    killed: list[int] = []
+    clicks = itertools.count()
 
-    @bw.tool(effects="sandbox")
-    async def click(ctx: bw.Context, name: str) -> str:
-        """Click the button of a name."""
-        if len(killed) == 2:
+    async def killing() -> None:
+        if next(clicks) == 2:
             browsers()[0].kill()
-        killed.append(1)
-        return (await do(bw.web.pages(ctx), f'"{name}"')).told
 
-    replies = itertools.chain(["Later", "Add", "Tell"], itertools.repeat("Add"))
-
-    def reply(request: ModelRequest) -> str:
-        if any("xxx" in message.content for message in request.messages):
-            return '{"thought": "there", "tool": "answer", "args": {"text": "xxx"}}'
-        return f'{{"thought": "so", "tool": "click", "args": {{"name": "{next(replies)}"}}}}'
-
-    @bw.verifier(name="crosses", scope="state")
-    async def crosses(candidate: bw.Candidate) -> float:
-        async with candidate.open(candidate.node.env_ref) as env:
-            lines = (await bw.web.pages(env).observe()).lines
-        return max((len(line) / 3 for line in lines if re.fullmatch("x{1,3}", line)), default=0.0)
-
-    @bw.verifier(name="says-so", scope="answer")
-    def says_so(candidate: bw.Candidate) -> bool:
-        return candidate.answer == "xxx"
-
-    agent = bw.Agent(
-        "clicker",
-        ScriptedModel(reply, slots=1, native_tools=False),
-        tools=[click],
-        verifiers=[crosses, says_so],
-        search=bw.search.BestFirst(width=2, depth=4),
-        sandbox=Browser(site.url + "/"),
-        slots=1,
-    )
     runner = LocalRunner(RunStore(tmp_path / "runs"))
+    agent = clicker(Browser(site.url + "/"), killing)
     result = await runner.run(agent, Task(prompt="Make three crosses."), bw.Budget(nodes=20), seed=1)
     assert result.answer == "xxx"
     assert result.accepted
     assert max(verdict.value for verdict in result.verdicts) == 1.0
-    assert len(killed) > 2
+    assert next(clicks) > 3
     assert browsers() == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from pathlib import Path
 
@@ -10,62 +9,14 @@ import pytest
 
 from branchwise.core.errors import ActionFailed
 from branchwise.sandboxes import Allow
-from branchwise.web import Goto, Policy, Tab, Wait
+from branchwise.web import Goto
 
-from .attack import WAYS
+from .attack import ARRIVING, try_all
 from .conftest import Start
 from .hand import do
 from .small_site import SmallSite
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
-
-SENDING = Policy(words="", methods=None)
-
-_NAMES = """
-    css import font img srcset image preload modulepreload script module input poster video audio embed object table background
-    svg-image frame from-data fetch-data from-srcdoc from-blob fetch-blob from-javascript fetch xhr keepalive beacon ping socket
-    events worker imported shared form post refresh list.csv
-"""
-ARRIVING = frozenset(f"/{name}" for name in _NAMES.split())
-"""Where the page gets to by itself if it may."""
-
-
-@pytest.fixture
-def datagrams() -> object:
-    """A socket that notes whether datagrams come in."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
-        listening.bind(("127.0.0.2", 0))
-        listening.setblocking(False)
-        yield listening
-
-
-async def try_all(
-    start: Start, site: SmallSite, port: int, arriving: frozenset[str] = frozenset(), **settings: object
-) -> None:
-    """Open the page, wait until it has tried everything, then leave by a click and by the agent's own wish.
-
-    Args:
-        start: starts a supply.
-        site: serves the page.
-        port: where datagrams are waited for.
-        arriving: what has to have arrived at the other address before the page is left.
-        **settings: of the browser.
-    """
-    site.pages["/ways"] = WAYS.replace("OUT", site.elsewhere).replace("UDP", str(port))
-    env = await (await start("/ways", policy=SENDING, settle_seconds=0.5, **settings)).open()
-    await env.observe()
-    for _ in range(50):
-        if await env.evaluate("document.title") == "Tried" and arriving <= {hit[2] for hit in site.strayed}:
-            break
-        await env.act(Wait(seconds=0.1))
-    for way in ('"Pop"', '"Blank"'):
-        await do(env, way)
-        while len((await env.observe()).tabs) > 1:
-            await env.act(Tab(number=2, close=True))
-    await do(env, '"Leave"')
-    with contextlib.suppress(ActionFailed):
-        await env.act(Goto(url=site.elsewhere + "/asked"))
-    await env.close()
 
 
 async def test_nothing_leaves_the_allow_list(start: Start, site: SmallSite, datagrams: socket.socket) -> None:

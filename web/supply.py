@@ -36,8 +36,8 @@ from .settling import settle
 
 Way = Literal["kept", "clone", "replay"]
 _CLONES_REMEMBERED = 200
-_STARTS = 3
-"""Whoever asks for so many start pages will ask for more: from then on one waits ready."""
+_STARTS = 2
+"""A run that has begun so often will begin again: from then on a start page waits ready."""
 _CLONE_TRIES = 3
 """After so many clones of a page in vain none is tried there any more."""
 _SESSION_STORAGE = "Object.entries(sessionStorage)"
@@ -99,7 +99,7 @@ class WebSandboxes:
         self._start_print = ""
         """What the start page showed when it was first at rest."""
         self._starts = 0
-        """How often somebody has begun there."""
+        """How often somebody has begun there and done something."""
         self._clones: OrderedDict[str, Clone] = OrderedDict()
         self._failed_clones: Counter[str] = Counter()
         self._slots = asyncio.Semaphore(spec.contexts)
@@ -293,6 +293,7 @@ class WebSandboxes:
     async def leave(self, branch: Branch) -> None:
         """Give back a branch on the start page in which nothing was done: the next one may begin in it."""
         await branch.portrayed()
+        self._starts -= 1
         if not self._waiting.offer(branch):
             await self.discard(branch)
 

@@ -1,6 +1,6 @@
-"""Pages: what scripts achieve, what looks cost beside others', whether forks are exact, what steps take, what episodes leave behind.
+"""Pages: what scripts achieve, what looks, steps and containers cost, whether forks are exact, what episodes leave behind.
 
-    python benchmarks/web.py [--json] [--parts oracles looks forks steps episodes] [--seeds 3] [--only NAME ...] [--repeats 15]
+    python benchmarks/web.py [--json] [--parts oracles looks forks steps episodes contained] [--seeds 3] [--only NAME ...] [--repeats 15]
         [--points 200] [--begin 0] [--episodes 1000]
 
 Each part is a module beside this one (`web_oracles` ...), which says what it measures. Tree search over pages is `benchmarks/web_search.py`.
@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import web_contained
 import web_episodes
 import web_forks
 import web_looks
@@ -33,6 +34,7 @@ PARTS: dict[str, Part] = {
     "forks": lambda bar, given: web_forks.measure(bar, given.points, given.begin),
     "steps": lambda bar, _: web_steps.measure(bar),
     "episodes": lambda bar, given: web_episodes.measure(bar, given.episodes),
+    "contained": lambda bar, _: web_contained.measure(bar),
 }
 
 

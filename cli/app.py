@@ -90,6 +90,9 @@ def run(
     ] = None,
     model: Annotated[str | None, typer.Option(help="With --url: the model.", show_default=False)] = None,
     headed: Annotated[bool, typer.Option("--headed", help="With --url: show the browser's window.")] = False,
+    contained: Annotated[
+        bool, typer.Option("--contained", help="With --url: run the browser in a container of the Docker engine.")
+    ] = False,
     allow: Annotated[
         list[str] | None,
         typer.Option(
@@ -130,7 +133,15 @@ def run(
     from .web import announce, read_web_run
 
     _trace(trace)
-    web = read_web_run(url, model=model, headed=headed, allow=allow or (), secrets=secret or (), search=search)
+    web = read_web_run(
+        url,
+        model=model,
+        headed=headed,
+        contained=contained,
+        allow=allow or (),
+        secrets=secret or (),
+        search=search,
+    )
     agent, task = read_goal(agent, task, None if web is None else web.source)
     definition, source = load_agent(agent)
     strategy = None if search is None or web is not None else read_strategy(search)

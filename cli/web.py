@@ -30,6 +30,7 @@ class WebRun(BaseModel):
     url: str
     model: str
     headed: bool = False
+    contained: bool = False
     allow: tuple[str, ...] = ()
     """Hosts beside the start page's own."""
     search: str | None = None
@@ -83,6 +84,7 @@ class WebRun(BaseModel):
             raise UsageError(f"--secret: the environment has no variable {', '.join(missing)}; set it, then run again")
         settings: dict[str, Any] = {
             "headed": self.headed,
+            "contained": self.contained,
             "allow": Allow(*self.hosts),
             "secrets": {name: os.environ[variable] for name, variable in self.secrets.items()},
         }
@@ -105,6 +107,7 @@ def read_web_run(
     *,
     model: str | None,
     headed: bool,
+    contained: bool = False,
     allow: Sequence[str],
     secrets: Sequence[str],
     search: str | None,
@@ -115,13 +118,31 @@ def read_web_run(
         UsageError: options for a web agent without one, or one without a model.
     """
     if url is None:
-        given = {"--model": model, "--headed": headed, "--allow": allow, "--secret": secrets}
+        given = {
+            "--model": model,
+            "--headed": headed,
+            "--contained": contained,
+            "--allow": allow,
+            "--secret": secrets,
+        }
         if used := [name for name, value in given.items() if value]:
             raise UsageError(f"{', '.join(used)} belongs to --url; an agent in a file says it there")
         return None
     if model is None:
         raise UsageError("--url needs a model: --model PROVIDER:MODEL, such as embedded:qwen2.5-coder-1.5b")
-    return WebRun(url=url, model=model, headed=headed, allow=tuple(allow), secrets=read_secrets(secrets), search=search)
+    if headed and contained:
+        raise UsageError(
+            "--headed shows the browser's window, and --contained has no display to show it on; give one of the two"
+        )
+    return WebRun(
+        url=url,
+        model=model,
+        headed=headed,
+        contained=contained,
+        allow=tuple(allow),
+        secrets=read_secrets(secrets),
+        search=search,
+    )
 
 
 def read_secrets(given: Sequence[str]) -> dict[str, str]:
@@ -146,9 +167,10 @@ def announce(console: Console, run: WebRun, budget: Budget) -> None:
     """Print where the agent may go and what it may spend, before it begins."""
     limits = budget.model_dump(exclude_defaults=True)
     spend = ", ".join(f"{value:g} {name}" for name, value in limits.items() if value is not None) or "no limit"
+    contained = ", in a browser in a container" if run.contained else ""
     secrets = f"; secrets: {', '.join(run.secrets)}" if run.secrets else ""
     console.print(
-        f"pages of {', '.join(run.hosts)}{secrets}; budget: {spend}; what cannot be taken back is asked about first",
+        f"pages of {', '.join(run.hosts)}{contained}{secrets}; budget: {spend}; what cannot be taken back is asked about first",
         style="dim",
         highlight=False,
         markup=False,

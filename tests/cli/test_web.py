@@ -36,10 +36,20 @@ def test_options_make_a_browser(monkeypatch: pytest.MonkeyPatch) -> None:
     agent, source = load_agent(run.source)
     assert source == run.source
     assert isinstance(agent.sandbox, Browser)
-    assert agent.sandbox.headed
+    assert (agent.sandbox.headed, agent.sandbox.contained) == (True, False)
     assert agent.sandbox.allow is not None
     assert agent.sandbox.allow.hosts == ("shop.example.org:80", "cdn.example.org")
     assert agent.sandbox.secrets["password"].get_secret_value() == SECRET
+
+
+def test_the_browser_can_run_in_a_container() -> None:
+    """Also where the run is taken up again."""
+    run = read_web_run(URL, model="openai:m", headed=False, contained=True, allow=(), secrets=(), search=None)
+    assert run is not None
+    agent, _ = load_agent(run.source)
+    assert isinstance(agent.sandbox, Browser)
+    assert agent.sandbox.container is not None
+    assert "in a Docker container" in agent.sandbox.isolation
 
 
 def test_a_search_that_throws_branches_away_does_nothing_for_good() -> None:
@@ -61,6 +71,7 @@ def test_a_search_that_throws_branches_away_does_nothing_for_good() -> None:
         ({"secrets": {"pin": "SHORT"}}, "fewer than 8 characters"),
         ({"model": "gpt"}, "names no provider"),
         ({"search": "clairvoyance"}, "clairvoyance"),
+        ({"headed": True, "contained": True}, "no display to show it on"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(
@@ -86,6 +97,10 @@ def test_options_that_do_not_go_together() -> None:
     nothing = {"headed": False, "allow": (), "secrets": (), "search": None}
     with pytest.raises(UsageError, match="--headed, --allow belongs to --url"):
         read_web_run(None, model=None, **{**nothing, "headed": True, "allow": ("x",)})
+    with pytest.raises(UsageError, match="--contained belongs to --url"):
+        read_web_run(None, model=None, **nothing, contained=True)
+    with pytest.raises(UsageError, match="no display to show it on"):
+        read_web_run(URL, model="openai:m", **{**nothing, "headed": True}, contained=True)
     with pytest.raises(UsageError, match="--url needs a model"):
         read_web_run(URL, model=None, **nothing)
     assert read_web_run(None, model=None, **nothing) is None
@@ -100,7 +115,9 @@ def test_what_may_be_spent_and_reached_is_said_first() -> None:
     """Before anything is started."""
     console = Console(record=True, width=200, quiet=False)
     announce(console, WebRun(url=URL, model="openai:m", secrets={"password": "P"}), Budget(tokens=5000, seconds=60))
+    announce(console, WebRun(url=URL, model="openai:m", contained=True), Budget(tokens=5000))
     told = console.export_text()
+    assert "pages of shop.example.org:80, in a browser in a container; budget" in told
     assert "pages of shop.example.org:80; secrets: password; budget: 5000 tokens, 60 seconds" in told.replace("  ", " ")
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+import zipfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -204,6 +205,18 @@ async def test_files_come_and_go(contained: Chromium, start: Start, site: SmallS
     env = await (await start("/large", contained=CONTAINER, download_mb=1)).open()
     assert "has 1048577 bytes, more than the 1048576" in (await do(env, '"Zeros"')).told
     assert await env.list() == []
+    await env.close()
+
+
+async def test_it_is_filmed(contained: Chromium, start: Start, tmp_path: Path) -> None:
+    """A trace is written outside, with pictures of what was seen inside."""
+    supply = await start("/", contained=CONTAINER)
+    env = await supply.open()
+    await do(env, '"Add"')
+    assert await bw.web.film(supply, await env.snapshot(), tmp_path / "trace.zip") == 1
+    names = zipfile.ZipFile(tmp_path / "trace.zip").namelist()
+    assert any(name.endswith(".jpeg") for name in names)
+    assert (await env.screenshot(marks=True))[:2] == b"\xff\xd8"
     await env.close()
 
 

@@ -45,23 +45,37 @@ class LiveView:
         if not self._console.is_terminal:
             yield
             return
-        with Live(
-            get_renderable=self._render, console=self._console, refresh_per_second=REFRESH_PER_SECOND, transient=True
-        ) as self._live:
+        self._begin()
+        try:
             yield
-        self._live = None
+        finally:
+            self._end()
 
     @contextmanager
     def paused(self) -> Generator[None]:
         """Leave the terminal to somebody else while the block runs."""
-        live = self._live
-        if live is not None:
-            live.stop()
+        shown = self._live is not None
+        self._end()
         try:
             yield
         finally:
-            if live is not None:
-                live.start(refresh=True)
+            if shown:
+                self._begin()
+
+    def _begin(self) -> None:
+        """Show the view below what stands on the terminal.
+
+        Each time another one: one that is started again would first wipe as many lines as it had when it ended.
+        """
+        self._live = Live(
+            get_renderable=self._render, console=self._console, refresh_per_second=REFRESH_PER_SECOND, transient=True
+        )
+        self._live.start(refresh=True)
+
+    def _end(self) -> None:
+        live, self._live = self._live, None
+        if live is not None:
+            live.stop()
 
     def _render(self) -> RenderableType:
         if self._running is None:

@@ -55,53 +55,130 @@ def _read(text: str, *, approval: bool) -> Any:
 def show_questions(console: Console, result: Result) -> None:
     """Print what is asked, and how to answer from another command."""
     for question in result.questions:
-        console.print(f"\n[yellow]?[/] {escape(shown(question))}", highlight=False)
+        console.print(f"\n[yellow]?[/] {escape(shown(question))}", highlight=False, soft_wrap=True)
         console.print(
             f"  `branchwise resume {result.run_id} --answer {question.id}=ANSWER`", highlight=False, soft_wrap=True
         )
 
 
-def ask(console: Console, questions: Sequence[Question]) -> dict[str, Any]:
-    """Ask the person at the terminal."""
-    answers: dict[str, Any] = {}
-    for question in questions:
-        console.print(f"\n[yellow]?[/] {escape(shown(question))}", highlight=False)
-        if question.kind == "approve":
-            if typer.confirm("  allow it", default=False):
-                answers[question.id] = True
-            else:
-                reason = typer.prompt("  reason, for the model", default="", show_default=False)
-                answers[question.id] = {"approved": False, "reason": reason}
-        else:
-            answers[question.id] = typer.prompt("  answer")
-    return answers
+class Person:
+    """Whoever is at the terminal. Once they have closed it (Ctrl-D), or left a question by Ctrl-C, they are not asked again."""
 
+    def __init__(self, console: Console) -> None:
+        self.gone = False
+        self._console = console
 
-async def asked_beside(console: Console, questions: Sequence[Question]) -> dict[str, Any]:
-    """Ask the person at the terminal while everything else goes on; nothing where the terminal is closed.
-
-    In a thread of its own that ends with the process: one that waits for a line cannot be stopped.
-    """
-    loop = asyncio.get_running_loop()
-    answered: asyncio.Future[dict[str, Any]] = loop.create_future()
-
-    def answer() -> None:
+    def ask(self, questions: Sequence[Question]) -> dict[str, Any]:
+        """Ask one question after the other and return the answers; nothing where the person has gone."""
         try:
-            answers = ask(console, questions)
+            return {question.id: _answer(self._console, question) for question in questions}
         except (typer.Abort, OSError, EOFError):
-            answers = {}
-        with suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(lambda: None if answered.done() else answered.set_result(answers))
+            self.gone = True
+            self._console.print()  # the cursor stands behind the question
+            return {}
 
-    threading.Thread(target=answer, name="questions", daemon=True).start()
-    return await answered
+    async def ask_beside(self, questions: Sequence[Question]) -> dict[str, Any]:
+        """Ask while everything else goes on.
+
+        In a thread of its own that ends with the process: one that waits for a line cannot be stopped.
+        """
+        if self.gone:
+            return {}
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[dict[str, Any]] = loop.create_future()
+
+        def answer() -> None:
+            answers = self.ask(questions)
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(lambda: None if answered.done() else answered.set_result(answers))
+
+        threading.Thread(target=answer, name="questions", daemon=True).start()
+        try:
+            return await answered
+        except asyncio.CancelledError:
+            self._console.print()
+            raise
+
+
+def _answer(console: Console, question: Question) -> Any:
+    """Ask a question until the answer is one."""
+    console.print(f"\n[yellow]?[/] {escape(shown(question))}", highlight=False, soft_wrap=True)
+    if question.kind == "approve":
+        return _approval(console, question)
+    while True:
+        said = typer.prompt("  answer")
+        try:
+            return _typed(said, question.schema)
+        except UsageError as error:
+            console.print(f"  {escape(str(error))}", highlight=False)
+
+
+def _approval(console: Console, question: Question) -> Any:
+    """Ask whether something may be done; where it can be done otherwise, also how."""
+    can_edit = "arguments" in question.schema.get("properties", {})
+    while True:
+        said = (
+            typer.prompt(f"  allow it [y/N{'/edit' if can_edit else ''}]", default="", show_default=False)
+            .strip()
+            .lower()
+        )
+        if can_edit and said in ("e", "edit"):
+            return {"approved": True, "arguments": _edited(console, question)}
+        if _WORDS.get(said, False):
+            return True
+        if said in _WORDS or not said:
+            return {
+                "approved": False,
+                "reason": typer.prompt("  reason, for the model", default="", show_default=False),
+            }
+        console.print(f"  say y or n{', or edit to change the arguments' if can_edit else ''}", highlight=False)
+
+
+def _edited(console: Console, question: Question) -> dict[str, Any]:
+    """Ask for the arguments with which something may be done."""
+    while True:
+        said = typer.prompt("  arguments as JSON; Enter leaves them", default="", show_default=False)
+        if not said.strip():
+            return dict(question.arguments)
+        try:
+            found = _typed(said, {"type": "object"})
+        except UsageError as error:
+            console.print(f"  {escape(str(error))}", highlight=False)
+            continue
+        return {**question.arguments, **found}
+
+
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "object": dict,
+    "array": list,
+}
+
+
+def _typed(text: str, schema: Mapping[str, Any]) -> Any:
+    """Return what was typed as the kind of value that a JSON schema asks for; text unless it names another one.
+
+    Raises:
+        UsageError: it is none.
+    """
+    kind = schema.get("type")
+    if not isinstance(kind, str) or kind not in _TYPES:
+        return text
+    value: Any
+    try:
+        value = _WORDS[text.lower()] if kind == "boolean" and text.lower() in _WORDS else json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, _TYPES[kind]) or (kind in ("integer", "number") and isinstance(value, bool)):
+        raise UsageError(f"{text!r} is no {kind}; write it as JSON")
+    return value
 
 
 def shown(question: Question) -> str:
     """Return a question as it is shown: nothing in it may look like another one, or hide what it says."""
     if question.kind == "ask":
         return "The agent asks: " + visible(question.text).replace("\n", "\n    ")
-    arguments = ", ".join(
-        f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in question.arguments.items()
-    )
-    return visible(f"May this be done: {question.tool}({arguments})", lines=False)
+    told = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in question.arguments.items()]
+    return "\n    ".join(visible(line, lines=False) for line in (f"May this be done: {question.tool}", *told))

@@ -28,7 +28,7 @@ from ..graphs import LocalRunner, Running
 from ..graphs.event_log import EventLog
 from ..sandboxes.host_files import write_tree
 from .live import LiveView
-from .people import ask, asked_beside, show_questions
+from .people import Person, show_questions
 from .report import exit_code, show_result
 
 Begin = Callable[..., Coroutine[Any, Any, Result]]
@@ -62,12 +62,15 @@ class Session:
             typer.Exit: always, with the exit status.
         """
         console = Console(stderr=self.as_json)
+        person = Person(console) if sys.stdin.isatty() and not self.as_json else None
         with ExitStack() as stack:
             logs = [stack.enter_context(EventLog(stream)) for stream in self._streams(stack)]
-            result = asyncio.run(self._watched(begin, console, logs))
-            while result.stop_reason == "waiting" and sys.stdin.isatty() and not self.as_json:
-                go_on = partial(self._resumed, result.run_id, ask(console, result.questions))
-                result = asyncio.run(self._watched(go_on, console, logs))
+            result = asyncio.run(self._watched(begin, console, logs, person))
+            while result.stop_reason == "waiting" and person is not None and not person.gone:
+                if not (answers := person.ask(result.questions)):
+                    break
+                go_on = partial(self._resumed, result.run_id, answers)
+                result = asyncio.run(self._watched(go_on, console, logs, person))
             if self.as_json:
                 logs[0].add({"result": result.to_json()})
         applied = self.apply and result.accepted
@@ -96,7 +99,7 @@ class Session:
                 raise UsageError(f"--log {self.log}: {error.strerror}") from error
         return streams
 
-    async def _watched(self, begin: Begin, console: Console, logs: Sequence[EventLog]) -> Result:
+    async def _watched(self, begin: Begin, console: Console, logs: Sequence[EventLog], person: Person | None) -> Result:
         """Run with a live view."""
         view = LiveView(console, f"{self.agent.name}: {visible(self.task.prompt[:60], lines=False)}")
         stopper = _Stopper(view, console)
@@ -110,20 +113,21 @@ class Session:
                 log(path, events, tree)
 
         with stopper, view.showing():
-            return await begin(self._runner(view, console), started=started, listener=listen)
+            return await begin(_runner(view, person), started=started, listener=listen)
 
-    def _runner(self, view: LiveView, console: Console) -> LocalRunner:
-        """Return what runs the agent: where a person is at the terminal, it asks while the run goes on."""
-        if self.as_json or not sys.stdin.isatty():
-            return LocalRunner()
-        lock = asyncio.Lock()
 
-        async def asker(questions: Sequence[Question]) -> dict[str, Any]:
-            async with lock:
-                with view.paused():
-                    return await asked_beside(console, questions)
+def _runner(view: LiveView, person: Person | None) -> LocalRunner:
+    """Return what runs the agent: where a person is at the terminal, it asks while the run goes on."""
+    if person is None:
+        return LocalRunner()
+    lock = asyncio.Lock()
 
-        return LocalRunner(asker=asker)
+    async def asker(questions: Sequence[Question]) -> dict[str, Any]:
+        async with lock:
+            with view.paused():
+                return await person.ask_beside(questions)
+
+    return LocalRunner(asker=asker)
 
 
 @contextmanager

@@ -19,6 +19,12 @@ APPROVAL: Final[Mapping[str, Any]] = {
 }
 """Form of the answer to a question for approval. True and False will do as well."""
 
+YES_OR_NO: Final[Mapping[str, Any]] = {
+    **APPROVAL,
+    "properties": {name: form for name, form in APPROVAL["properties"].items() if name != "arguments"},
+}
+"""The same for what can only be done as it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:

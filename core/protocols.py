@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtim
 from .errors import ToolError, UsageError, VerifierError
 from .events import Event, Work
 from .keys import derive_seed
-from .people import APPROVAL, Answers, Approval, Question, Waiting
+from .people import YES_OR_NO, Answers, Approval, Question, Waiting
 from .tree import TreeView
 from .types import (
     JSON,
@@ -808,8 +808,10 @@ class Context:
         if self.unasked:
             return
         text = f"May {tool} be called?"
-        answer = self._asked(lambda name: Question(name, "approve", text, APPROVAL, tool, arguments))
+        answer = self._asked(lambda name: Question(name, "approve", text, YES_OR_NO, tool, arguments))
         approval = Approval.read(answer)
+        if approval.approved and approval.arguments is not None:
+            raise ToolError(f"a person wants this done otherwise: {dict(approval.arguments)}")
         if not approval.approved:
             raise ToolError(f"a person did not allow this: {approval.reason or 'no reason was given'}")
 

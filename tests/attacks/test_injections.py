@@ -200,7 +200,7 @@ async def test_obeyed_to_the_letter_it_comes_to_nothing(
     assert SECRET not in repr(scene.model.requests) + str(result.answer)
     for question in scene.asked:
         first, *more = shown(question).split("\n")
-        assert first.startswith("May this be done: send(" if question.kind == "approve" else "The agent asks: ")
+        assert first.startswith("May this be done: send" if question.kind == "approve" else "The agent asks: ")
         assert all(line.startswith("    ") for line in more), "it cannot look like another question"
         assert all(line.isprintable() for line in (first, *more)), "nothing is hidden from who approves"
 

@@ -247,7 +247,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
 
     first = command("run", "agent.py:agent", "write", "--seed", "1")
     assert first.returncode == 3
-    assert 'send(text="hello")' in first.stdout
+    assert 'May this be done: send\n    text: "hello"\n' in first.stdout
     [hint] = [line.split("`")[1] for line in first.stdout.splitlines() if "--answer" in line]
     assert not (tmp_path / "sent").exists()
     second = command(*hint.replace("=ANSWER", "=yes").split()[1:])

@@ -1,7 +1,8 @@
 """The part `episodes` of `benchmarks/web.py`: many short episodes in one process, and what grows or stays behind.
 
 Every episode has a task, a supply and a state of its own: it looks at the page, takes a few random steps, keeps the state, goes on in a
-fork of it, and ends. Memory is that of this process and of the browser's (proportional set sizes), every now and then.
+fork of it, and ends. Memory is what this process and the browser's have for themselves (unique set sizes), every now and then: shares of
+what is shared hang on who else has a browser open. The browser's processes and its driver are told apart.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import os
 import statistics
 import tempfile
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +40,8 @@ class Memory:
     """Episodes that had ended."""
     own: list[int] = field(default_factory=list[int])
     browser: list[int] = field(default_factory=list[int])
+    kinds: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    """Of that, by what a process is for."""
     threads: int = 0
     files: int = 0
 
@@ -45,16 +49,31 @@ class Memory:
         """Look."""
         me = psutil.Process()
         self.at.append(episodes)
-        self.own.append(_pss(me))
-        self.browser.append(sum(map(_pss, me.children(recursive=True))))
+        self.own.append(_uss(me))
+        kinds = Counter[str]()
+        for process in me.children(recursive=True):
+            kinds[_kind(process)] += _uss(process)
+        self.browser.append(kinds.total())
+        for kind in {*kinds, *self.kinds}:
+            self.kinds.setdefault(kind, [0] * (len(self.at) - 1)).append(kinds[kind])
         self.threads, self.files = me.num_threads(), me.num_fds()
 
 
-def _pss(process: psutil.Process) -> int:
+def _uss(process: psutil.Process) -> int:
     try:
-        return int(process.memory_full_info().pss)
+        return int(process.memory_full_info().uss)
     except (psutil.Error, OSError):
         return 0  # it has ended meanwhile
+
+
+def _kind(process: psutil.Process) -> str:
+    """Return what a process is for: `driver`, `browser`, or a type of Chromium's."""
+    try:
+        words = process.cmdline()
+    except (psutil.Error, OSError):
+        words = []
+    typed = next((word.removeprefix("--type=") for word in words if word.startswith("--type=")), None)
+    return typed or ("driver" if any("playwright" in word for word in words[:2]) else "browser")
 
 
 def slope(xs: list[int], ys: list[int]) -> float:
@@ -103,6 +122,11 @@ async def measure(bar: Progress, episodes: int) -> dict[str, float]:
         "episodes_own_kib_per_episode": round(slope(memory.at, memory.own) / 1024, 2),
         "episodes_browser_mib": round(memory.browser[-1] / 2**20, 1),
         "episodes_browser_kib_per_episode": round(slope(memory.at, memory.browser) / 1024, 2),
+        **{
+            f"episodes_{kind}_kib_per_episode": round(slope(memory.at, sizes) / 1024, 2)
+            for kind, sizes in sorted(memory.kinds.items())
+            if kind in {"driver", "browser", "utility"}
+        },
         "episodes_threads": memory.threads,
         "episodes_open_files": memory.files,
         "episodes_browser_starts": starts,

@@ -1,6 +1,6 @@
 """The part `steps` of `benchmarks/web.py`: how long a step takes with settling and a look, a reset, and going back five steps.
 
-Scripts do tasks of MiniWoB++ and of the shop, one after the other, each three times as a run does that tries again. A step is a whole
+Scripts do tasks of MiniWoB++ and of the shop, one after the other, each four times as a run does that tries again. A step is a whole
 action with what it sets off and the look at the page afterwards; a reset is the time until a start page is there in a context of its own
 and has been looked at, after a trajectory before it, and the first one is that of a run that has just begun; going back is the time
 until a state of five steps is there again in a fresh context, with no context that waits for it.
@@ -41,7 +41,7 @@ MINIWOB = (
 )
 SHOP = ("order-as-guest", "wish-list", "complain", "register", "cancel-order", "reply")
 DEPTH = 5
-TRAJECTORIES = 3
+TRAJECTORIES = 4
 
 
 class Timed(Hand):

@@ -32,7 +32,7 @@ async def replay(
         branch: a context on the start page.
         past: what was done.
         content: returns a content of the store by its digest.
-        patient: wait after every step as long as the first time. Otherwise a step counts as over as soon as the page shows
+        patient: wait after every step as long as the first time, and for pages that blink until they show it. Otherwise a step counts as over as soon as the page shows
             what it showed then, and nothing goes on in it.
         before: told the number of every step, from 1, and the step before it is done.
 
@@ -56,7 +56,7 @@ async def replay(
                 raise StateDiverged(f"{what} cannot be done again: {error}") from error
         # Where nothing was to be seen of a step, being as expected at once says nothing: it is waited for in full.
         early = not patient and step.fingerprint != last
-        found = await arrived(branch, step.fingerprint, early=early)
+        found = await arrived(branch, step.fingerprint, early=early, longer=patient)
         if found.fingerprint != step.fingerprint:
             raise StateDiverged(f"{what} led to another page than before, {_shown(live)}")
         last = step.fingerprint
@@ -84,8 +84,14 @@ async def _again(hands: Hands, live: Live, step: PastStep) -> None:
     await hands.do(action, found, {})
 
 
-async def arrived(branch: Branch, expected: str, *, early: bool) -> Seal:
-    """Wait for a step to have had its effects; no longer than until the page shows what is expected and does nothing, if `early`.
+async def arrived(branch: Branch, expected: str, *, early: bool, longer: bool = False) -> Seal:
+    """Wait for a step to have had its effects, and return what the page shows.
+
+    Args:
+        branch: where the step was done.
+        expected: the fingerprint of what it led to.
+        early: wait no longer than until the page shows that and does nothing.
+        longer: look on for a while where it shows something else: a cursor that blinks may be in its other half.
 
     Raises:
         PageStuck: it does not answer.
@@ -106,7 +112,13 @@ async def arrived(branch: Branch, expected: str, *, early: bool) -> Seal:
     finally:
         settling.cancel()
         await asyncio.gather(settling, return_exceptions=True)
-    return await sealed(live)
+    found = await sealed(live)
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + branch.hands.patience.settle_seconds
+    while longer and found.fingerprint != expected and clock() < deadline:
+        await live.stirred(_LOOKS_SECONDS)
+        found = await sealed(live)
+    return found
 
 
 async def sealed(live: Live) -> Seal:

@@ -207,15 +207,15 @@ class Browsing:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PageTree(StepTree):
     """A problem's pages as a world to be searched.
 
     The k-th draw at a page is the same in every search with this `seed`, so what differs between searches is where they go, not luck.
     """
 
-    grove: Grove = field(default=None)  # type: ignore[assignment]  # the base's fields have defaults
-    browsing: Browsing = field(default=None)  # type: ignore[assignment]
+    grove: Grove
+    browsing: Browsing
     _drawn: Counter[Choices] = field(default_factory=Counter[Choices], repr=False, hash=False)
 
     def record(self, path: Choices) -> Record:

@@ -100,20 +100,18 @@ async def _spliced(live: Live, frame: Frame, looks: Looks, depth: int = 0) -> li
     """Return a frame's lines with those of the frames inside it where they lie."""
     lines: list[str] = []
     inner = {int(looks[child]["index"]): child for child in frame.child_frames if child in looks}
-    for line in looks[frame]["lines"]:
-        if isinstance(line, str):
-            lines.append(line)
-            continue
-        place = cast("Mapping[str, int]", line)
-        child = inner.get(place["frame"])
-        if place["frame"] < 0:
-            child = await _hosted(frame, place["ref"], looks)
+    own: list[str] = str(looks[frame]["text"]).split("\n") if looks[frame]["text"] else []
+    told = 0
+    for before, number, ref in cast("Sequence[tuple[int, int, int]]", looks[frame]["frames"]):
+        lines += own[told:before]
+        told = before
+        child = inner.get(number) if number >= 0 else await _hosted(frame, ref, looks)
         if child is None or depth > 8:
             lines.append("(a frame that does not answer)")
             continue
         within = await _spliced(live, child, looks, depth + 1)
         lines += ["(frame:)", *within, "(end of frame)"] if within else []
-    return lines
+    return lines + own[told:]
 
 
 async def _hosted(frame: Frame, ref: int, looks: Looks) -> Frame | None:

@@ -96,7 +96,8 @@ async def _frame(live: Live, frame: Frame) -> FrameSeal:
         found = None
     if found is None:
         return FrameSeal(number, _UNREADABLE, (), live.next_ref(frame))
-    refs = tuple((int(ref), int(place)) for ref, place in found["refs"])
+    pairs = (pair.partition(":") for pair in str(found["refs"]).split())
+    refs = tuple((int(ref), int(place)) for ref, _, place in pairs)
     return FrameSeal(number, str(found["hash"]), refs, live.next_ref(frame, int(found["next"])), bool(found["busy"]))
 
 

@@ -195,7 +195,7 @@ function seal() {
     add(location.href);
     add(document.title);
     const hash = 4294967296 * (2097151 & (b ^ (b >>> 15))) + ((a ^ (a >>> 13)) >>> 0);
-    return { hash: hash.toString(36), refs, next: nextNumber, busy: busy() };
+    return { hash: hash.toString(36), refs: refs.map((pair) => pair.join(":")).join(" "), next: nextNumber, busy: busy() };
 }
 
 // Gives the elements of an equal document the references that they had in the original.

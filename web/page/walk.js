@@ -86,6 +86,7 @@ function observe(options) {
     const top = options.whole ? -Infinity : -height * options.screens;
     const bottom = options.whole ? Infinity : height * (1 + options.screens);
     const lines = [];
+    const frames = []; // before which line each lies, its number, its reference
     const out = { above: 0, below: 0 };
     let line = "";
 
@@ -145,7 +146,7 @@ function observe(options) {
     };
 
     const element = (node, tag, depth, muted) => {
-        if (tag === "IFRAME" || tag === "FRAME") { flush(); lines.push({ frame: frameIndex(node), ref: refOf(node) }); return; }
+        if (tag === "IFRAME" || tag === "FRAME") { flush(); frames.push([lines.length, frameIndex(node), refOf(node)]); return; }
         if (tag === "LABEL" && node.control) { label(node, depth); return; }
         const role = roleOf(node);
         const kind = kindOf(node, role);
@@ -161,7 +162,7 @@ function observe(options) {
         else if (role === "alert" || role === "status" || role === "dialog" || role === "alertdialog" || role === "tooltip") {
             flush(); line += `${role}: `;
         } else if (role === "progressbar" || role === "meter") {
-            say(tame(`${role} ${quoted(nameOf(node, role))} ${node.getAttribute("aria-valuenow") || node.value || ""}`));
+            say(tame(`${role} ${quoted(nameOf(node, role))} ${squeeze(String(node.getAttribute("aria-valuenow") || node.value || ""))}`));
         }
         descend(node, depth, muted);
     };
@@ -202,7 +203,8 @@ function observe(options) {
     if (document.body) visit(document.body, 0, false);
     flush();
     return {
-        lines,
+        text: lines.join("\n"), // one text gets through to the other side much faster than many
+        frames,
         next: nextNumber,
         title: tame(document.title.slice(0, 200)),
         url: location.href,

@@ -59,6 +59,9 @@ class Agent:
             sampled in segments, `auto` native or json, what the model is known to do well.
         context: what the first message shows of the task's files: nothing, their `list`, all `files`, or the files that one
             of some patterns matches, such as `["*.py", "src/*.py"]`; a `*` stays within its folder.
+        thought: what its turns say before they name a tool, where the form is enforced.
+        example: a solved task as turns of the form that is enforced; where one is, the system prompt ends with it. Small models do what
+            they see there.
         outline: show signatures and docstrings of Python files instead of their code, and name the functions that the
             verifiers' first feedback mentions; helps small models to find the place and keeps them from copying a bug.
         window: turns that prompts show with all that they saw, the last ones; of earlier ones the first line of what they saw. None:
@@ -90,6 +93,8 @@ class Agent:
     sampling: Sampling = field(default_factory=Sampling)
     form: FormName = "auto"
     context: ContextSetting = "list"
+    thought: str = "one or two sentences"
+    example: str = ""
     outline: bool = False
     window: int | None = None
     distinct: bool = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -25,6 +25,7 @@ from .attempts import framed
 from .forms import Form, JsonForm, NativeForm, TextForm, describe, name_files, names_file
 from .outline import mentioned, outline
 from .prompts import fill
+from .seeing import show_screen
 
 FILES_LIMIT_CHARS = 24_000
 """At most so much of the task's files is shown in the first message."""
@@ -61,6 +62,16 @@ class Prompter:
         makes_files = any(tool.effects == "sandbox" and not names_file(tool.spec) for tool in tools)
         offered = [] if makes_files or isinstance(self.form, NativeForm) else self._shown()
         return tuple(name_files(spec, offered) for spec in specs)
+
+    @cached_property
+    def _seldom(self) -> frozenset[str]:
+        """Names of the tools that a model whose form is enforced is told of only where they can be used."""
+        return frozenset(tool.name for tool in self.agent.toolbox if tool.seldom)
+
+    @property
+    def _told(self) -> list[ToolSpec]:
+        """The tools that the system prompt tells of."""
+        return [spec for spec in self.specs if spec.name not in self._seldom]
 
     def offered(self, path: Sequence[Node], view: TreeView) -> tuple[ToolSpec, ...]:
         """Return the tools as the turn after `path` may use them: where the form is enforced, what can be done with what was shown."""
@@ -109,23 +120,41 @@ class Prompter:
         if self.look and (self.agent.window is None or len(taken) < self.agent.window):
             first = f"{first.rstrip()}\n\n{self.look}\n"
         messages = [Message("system", self.system()), Message("user", first)]
-        for _, step in taken[:early]:
-            _add(messages, None if step.framing is None else replace(step.framing, recalled=()), view)
-            messages += self.form.write(_briefly(step), "")
-        for node, step in taken[early:]:
-            _add(messages, step.framing, view)
-            messages += self.form.write(step, _notes(view, node.id))
+        if self._digests:
+            if taken:
+                _say(messages, fill("done", done="\n".join(_digest(taken, early, view))))
+        else:
+            for _, step in taken[:early]:
+                _add(messages, _early_framing(step), view)
+                messages += self.form.write(_briefly(step), "")
+            for node, step in taken[early:]:
+                _add(messages, step.framing, view)
+                messages += self.form.write(step, _notes(view, node.id))
         # The framing of a turn that is under way is that of its first step.
         first_step = unfinished[0].step if (unfinished := begun(path)) else None
         _add(messages, framing if first_step is None else first_step.framing, view)
-        if self.agent.window is not None and taken:
+        if self.agent.window is not None and (taken or self.look):
             # What comes between is long and about other things: a small model has lost sight of its task by then.
             task = self.task if (variant := self.variant(path, framing)) is None else variant.put(self.task, self.seed)
             _say(messages, fill("task_again", task=task.prompt))
+        if isinstance(self.form, JsonForm) and (
+            more := [one for one in self.offered(path, view) if one.name in self._seldom]
+        ):
+            _say(messages, fill("tools_here", tools=describe(more)))
         if tried := self._tried(path, view):
             said = "\n".join(f"{call.name} {json.dumps(dict(call.arguments), ensure_ascii=False)}" for call in tried)
             _say(messages, fill("tried", tried=fenced("tried", said)))
+        if self.agent.screenshot:
+            show_screen(messages, path[-1].env_ref, fill("screenshot"))
         return messages
+
+    @property
+    def _digests(self) -> bool:
+        """Whether turns are told of in one message, by what came of them, not shown as the model wrote them.
+
+        A small model that sees what it thought before thinks the same again, whatever it sees now.
+        """
+        return self.agent.window is not None and isinstance(self.form, JsonForm)
 
     def conversation(self, path: Sequence[Node], view: TreeView) -> list[Message]:
         """Return the messages in which a trajectory came about, what was said of a turn that is not over as the last one."""
@@ -155,7 +184,10 @@ class Prompter:
             return self.agent.instructions or "You solve tasks."
         instructions = self.agent.instructions or "You solve tasks with the tools that you have."
         if isinstance(self.form, JsonForm):
-            return fill("solver_json", instructions=instructions, tools=describe(self.specs))
+            prompt = fill(
+                "solver_json", instructions=instructions, thought=self.agent.thought, tools=describe(self._told)
+            )
+            return f"{prompt.rstrip()}\n\n{self.agent.example}" if self.agent.example else prompt
         return fill("solver_native", instructions=instructions)
 
     def first(self, feedback: str, variant: Variant | None = None) -> str:
@@ -205,6 +237,27 @@ def _briefly(step: Step) -> Step:
     return replace(
         step, observations=tuple(replace(one, text=one.text.partition("\n")[0]) for one in step.observations)
     )
+
+
+def _early_framing(step: Step) -> Framing | None:
+    """Return what framed a step that is over, without what the memory said of what was seen then."""
+    return None if step.framing is None else replace(step.framing, recalled=())
+
+
+def _digest(taken: Sequence[tuple[Node, Step]], early: int, view: TreeView) -> Iterator[str]:
+    """Yield what turns did, a line each, those from `early` on with all that they saw and what was said of it."""
+    for place, (node, step) in enumerate(taken):
+        framing = _early_framing(step)
+        if framing is not None and (text := framed(framing, view)):
+            yield text
+        seen = [one.text.partition("\n") for one in step.observations]
+        marks = ["" if one.ok else "FAILED: " for one in step.observations]
+        did = [f"{mark}{line}" for mark, (line, _, _) in zip(marks, seen, strict=True)]
+        yield from (f"- {line}" for line in did or [f"answer: {node.answer}" if node.answer is not None else step.text])
+        if place >= early:
+            yield from ("", *(rest for _, _, rest in seen if rest))
+            if notes := _notes(view, node.id):
+                yield f"\n{notes}"
 
 
 def _add(messages: list[Message], framing: Framing | None, view: TreeView) -> None:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 PAGE_CHARS = 6_000
 """How much of a page a model is shown at a time, unless the browser is given."""
 
+THOUGHT = "at most twelve words: what of the task is still to be done, and what comes next"
+"""What a turn says first. A small model that describes the page instead forgets what it is there for."""
+
 RECALL = Recall(k=3, floor=0.05)
 """What is shown of the memory of a site at every step: lines that have something to do with the task or the page."""
 
@@ -46,6 +49,7 @@ def web(
     sampling: Sampling | None = None,
     form: FormName = "auto",
     window: int | None = 1,
+    screenshot: bool = False,
     limits: Budget | None = None,
     **settings: Any,
 ) -> Agent:
@@ -75,6 +79,7 @@ def web(
         sampling: how the model is sampled; 200 tokens at a temperature of 0.5 unless given.
         form: how the model says what it does; see `Agent`.
         window: steps of which the prompt shows the whole page; see `Agent`.
+        screenshot: show it a picture of the page as well, with the references in it and secrets masked; for models that see.
         limits: what it may spend; see `Agent`.
         **settings: further settings of `bw.web.Browser`, such as `allow`, `secrets`, `policy`, `headed`, where `start` is none.
 
@@ -86,7 +91,9 @@ def web(
     return Agent(
         name=name,
         model=model,
-        instructions=_instructions(browser, instructions, examples, asks=asks, form=form),
+        instructions=_instructions(browser, instructions, examples or (), asks=asks),
+        thought=THOUGHT,
+        example=fill("web_example") if examples is None else "",
         tools=[*_tools(browser, asks=asks), *tools],
         verifiers=verifiers,
         final=final,
@@ -100,6 +107,7 @@ def web(
         context="none",
         window=window,
         distinct=True,
+        screenshot=screenshot,
         limits=limits,
     )
 
@@ -155,7 +163,7 @@ def _tools(browser: Browser, *, asks: bool) -> list[Tool]:
     return tools
 
 
-def _instructions(browser: Browser, own: str, examples: Sequence[Example] | None, *, asks: bool, form: FormName) -> str:
+def _instructions(browser: Browser, own: str, examples: Sequence[Example], *, asks: bool) -> str:
     hints: list[str] = []
     if asks:
         hints.append(
@@ -165,8 +173,5 @@ def _instructions(browser: Browser, own: str, examples: Sequence[Example] | None
         hints.append("- What cannot be taken back (to pay, order, send, delete) is refused. Leave it to your user.")
     if browser.secrets:
         hints.append(f"- Secrets for `fill_secret`, by their names: {', '.join(browser.secrets)}.")
-    if examples is None:
-        shown = "" if form == "native" else fill("web_example")
-    else:
-        shown = "\n\n".join(example.shown() for example in examples)
-    return "\n\n".join(filter(None, [fill("web", hints="\n".join(hints), examples=shown), own]))
+    shown = "\n\n".join(example.shown() for example in examples)
+    return "\n\n".join(filter(None, [fill("web", hints="\n".join(hints)).rstrip(), shown, own]))

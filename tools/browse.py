@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from ..core.errors import ActionFailed, ActionHeld, ToolError
 from ..core.protocols import Context
@@ -31,6 +31,7 @@ from ..web.actions import (
     Upload,
     Wait,
 )
+from ..web.observation import meanings
 from .tool import Narrow, Tool, Toolset, tool
 
 if TYPE_CHECKING:
@@ -47,45 +48,85 @@ FIELDS = frozenset(
     ("textbox", "searchbox", "combobox", "spinbutton", "slider", "date", "time", "datetime", "month", "week", "color")
 )
 LISTS = frozenset({"combobox", "listbox"})
+WRITTEN = frozenset({"textbox", "searchbox"})
+"""Fields that a click does nothing to, unless they are read only and open something."""
 BOXES = frozenset({"checkbox", "radio", "switch", "menuitemcheckbox", "menuitemradio"})
 
-_THING = re.compile(r"\[((?:f\d+)?e\d+)\](?: (\w+))?")
+NAME_CHARS = 40
+"""So much of a thing's name stands in its label."""
+
 _DIALOG = "^a dialog is open"
+_MORE = r"^\(\d+ more (above|below): "
+_PARTS = rf"{_MORE}|^\(part \d+ of "
+_BEFORE = "; done from here before: "
+
+
+def _bare(said: object) -> object:
+    """Return the reference in what was said of a thing: `e12`, `[e12]` or its label, which ends with it."""
+    return said.rpartition(" ")[2].strip("[]") if isinstance(said, str) else said
+
 
 Ref = Annotated[
-    str, Field(pattern=r"^(f[0-9]+)?e[0-9]+$", description="what, by its reference on the page, such as e12")
+    str,
+    BeforeValidator(_bare),
+    Field(pattern=r"^(f[0-9]+)?e[0-9]+$", description="what, by its reference on the page, such as e12"),
 ]
 
 
 def things(seen: str) -> dict[str, str]:
-    """Return the references in what was shown, each with the role that stands behind it, empty where none does."""
-    return dict(_THING.findall(seen))
+    """Return the references in what was shown, each with what is said of it: its role, name or looks; empty where nothing is."""
+    return {ref: meaning.replace('\\"', "'").replace('"', "") for ref, meaning in meanings(seen.splitlines()).items()}
 
 
-def among(roles: frozenset[str] | None = None, *arguments: str) -> Narrow:
+def label(ref: str, meaning: str) -> str:
+    """Return how a model that must choose from a list names a thing: `link Cart e4`.
+
+    A small model finds what it looks for by its name; of a bare reference it takes the first that comes.
+    """
+    return f"{meaning[:NAME_CHARS]} {ref}".strip()
+
+
+def _role(meaning: str) -> str:
+    return meaning.partition(" ")[0]
+
+
+def among(roles: frozenset[str] | None = None, *, but: frozenset[str] = frozenset()) -> Narrow:
     """Return what narrows a tool to the things that were shown: of some roles, or all; no tool where there are none.
 
     A small model that must choose from a list cannot name what is not there, and what is told by its reference alone is not done
-    twice from the same state while there is something else to do.
+    twice from the same state while there is something else to do, by other trajectories or earlier in its own.
 
     Args:
         roles: roles of what its argument `ref` may name; None for any.
-        arguments: further arguments that name a thing of any role.
+        but: roles of what its argument `ref` had better not name while there is anything else.
     """
 
     def narrow(spec: ToolSpec, seen: str, tried: Sequence[Mapping[str, JSON]]) -> ToolSpec | None:
         known = things(seen)
-        fitting = [ref for ref, role in known.items() if roles is None or role in roles]
-        done = {call.get("ref") for call in tried if len(call) == 1}
-        fitting = [ref for ref in fitting if ref not in done] or fitting
+        fitting = [ref for ref, meaning in known.items() if roles is None or _role(meaning) in roles]
+        fitting = [ref for ref in fitting if _role(known[ref]) not in but or _read_only(ref, seen)] or fitting
+        done = {_bare(call.get("ref")) for call in tried if len(call) == 1}
+        before = seen.partition("\n")[0].partition(_BEFORE)[2]
+        fitting = [
+            ref for ref in fitting if ref not in done and not _was_done(spec.name, known[ref], before)
+        ] or fitting
         if not fitting:
             return None
-        properties: dict[str, JSON] = dict(spec.parameters["properties"])
-        for name, refs in (("ref", fitting), *((other, list(known)) for other in arguments)):
-            properties[name] = {"enum": refs}
+        named: JSON = {"enum": [label(ref, known[ref]) for ref in fitting]}
+        properties = {**spec.parameters["properties"], "ref": named}
         return replace(spec, parameters={**spec.parameters, "properties": properties})
 
     return narrow
+
+
+def _read_only(ref: str, seen: str) -> bool:
+    return re.search(rf"\[{ref}\][^\[\n]*\breadonly\b", seen) is not None
+
+
+def _was_done(tool: str, meaning: str, before: str) -> bool:
+    """Whether a tool was used on a thing, going by the words in which that is told."""
+    role, _, name = meaning.partition(" ")
+    return bool(name) and f"{tool} {role} {name!r}" in before
 
 
 def where(shown: str) -> Narrow:
@@ -93,25 +134,41 @@ def where(shown: str) -> Narrow:
     return lambda spec, seen, _tried: spec if re.search(shown, seen, re.MULTILINE) else None
 
 
-def _browses(narrow: Narrow | None = None, *, pure: bool = False) -> Callable[[Callable[..., Any]], Tool]:
+def nowhere(spec: ToolSpec, seen: str, tried: Sequence[Mapping[str, JSON]]) -> ToolSpec | None:  # noqa: ARG001 - a `Narrow`
+    """Offer a tool to models with a call form of their own only: small ones take it where it does not fit."""
+    return None
+
+
+def _browses(
+    narrow: Narrow | None = None, *, pure: bool = False, seldom: bool = False
+) -> Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a function that acts on pages."""
 
     def make(function: Callable[..., Any]) -> Tool:
         made = tool(effects="pure" if pure else "sandbox", timeout=STEP_SECONDS)(function)
-        return replace(made, narrow=narrow, result_chars=RESULT_CHARS)
+        return replace(made, narrow=narrow, result_chars=RESULT_CHARS, seldom=seldom)
 
     return make
 
 
-@_browses(among())
-async def click(ctx: Context, ref: Ref, double: bool = False) -> str:
+@_browses(among(but=WRITTEN))
+async def click(ctx: Context, ref: Ref) -> str:
     """Click on something.
 
     Args:
         ref: what, by its reference on the page, such as e12
-        double: click twice
     """
-    return await acted(ctx, Click(ref=ref, double=double))
+    return await acted(ctx, Click(ref=ref))
+
+
+@_browses(nowhere, seldom=True)
+async def double_click(ctx: Context, ref: Ref) -> str:
+    """Click on something twice.
+
+    Args:
+        ref: what
+    """
+    return await acted(ctx, Click(ref=ref, double=True))
 
 
 @_browses(among(FIELDS))
@@ -161,7 +218,7 @@ async def check(ctx: Context, ref: Ref, on: bool = True) -> str:
     return await acted(ctx, Check(ref=ref, on=on))
 
 
-@_browses()
+@_browses(nowhere, seldom=True)
 async def press(ctx: Context, keys: Annotated[str, Field(min_length=1, max_length=40)]) -> str:
     """Press a key or a combination.
 
@@ -171,7 +228,7 @@ async def press(ctx: Context, keys: Annotated[str, Field(min_length=1, max_lengt
     return await acted(ctx, Press(keys=keys))
 
 
-@_browses()
+@_browses(where(_MORE), seldom=True)
 async def scroll(ctx: Context, direction: Literal["down", "up", "left", "right"] = "down") -> str:
     """Scroll the page by a screen.
 
@@ -181,7 +238,7 @@ async def scroll(ctx: Context, direction: Literal["down", "up", "left", "right"]
     return await acted(ctx, Scroll(direction=direction))
 
 
-@_browses(among())
+@_browses(nowhere, seldom=True)
 async def hover(ctx: Context, ref: Ref) -> str:
     """Move the pointer over something.
 
@@ -191,7 +248,7 @@ async def hover(ctx: Context, ref: Ref) -> str:
     return await acted(ctx, Hover(ref=ref))
 
 
-@_browses(among(None, "to"))
+@_browses(nowhere, seldom=True)
 async def drag(ctx: Context, ref: Ref, to: Ref) -> str:
     """Drag something onto something else.
 
@@ -202,7 +259,7 @@ async def drag(ctx: Context, ref: Ref, to: Ref) -> str:
     return await acted(ctx, Drag(ref=ref, to=to))
 
 
-@_browses(among(frozenset({"file"})))
+@_browses(among(frozenset({"file"})), seldom=True)
 async def upload(ctx: Context, ref: Ref, path: str) -> str:
     """Give a file of the work space to a file field.
 
@@ -213,7 +270,7 @@ async def upload(ctx: Context, ref: Ref, path: str) -> str:
     return await acted(ctx, Upload(ref=ref, paths=(path,)))
 
 
-@_browses()
+@_browses(nowhere, seldom=True)
 async def goto(ctx: Context, url: Annotated[str, Field(min_length=1, max_length=2000)]) -> str:
     """Open an address.
 
@@ -229,7 +286,7 @@ async def back(ctx: Context) -> str:
     return await acted(ctx, Back())
 
 
-@_browses(where(r"^tab \d+ of \d+: "))
+@_browses(where(r"^tab \d+ of \d+: "), seldom=True)
 async def tab(ctx: Context, number: Annotated[int, Field(ge=1, le=20)], close: bool = False) -> str:
     """Go to another tab, or close it.
 
@@ -240,7 +297,7 @@ async def tab(ctx: Context, number: Annotated[int, Field(ge=1, le=20)], close: b
     return await acted(ctx, Tab(number=number, close=close))
 
 
-@_browses(where(_DIALOG))
+@_browses(where(_DIALOG), seldom=True)
 async def dialog(ctx: Context, accept: bool, text: str = "") -> str:
     """Answer a dialog that the page has opened.
 
@@ -251,7 +308,7 @@ async def dialog(ctx: Context, accept: bool, text: str = "") -> str:
     return await acted(ctx, Dialog(accept=accept, text=text))
 
 
-@_browses()
+@_browses(nowhere, seldom=True)
 async def wait(ctx: Context, text: Annotated[str, Field(max_length=200)]) -> str:
     """Wait until a text appears on the page, for some seconds at most.
 
@@ -261,7 +318,7 @@ async def wait(ctx: Context, text: Annotated[str, Field(max_length=200)]) -> str
     return await acted(ctx, Wait(text=text, seconds=5.0))
 
 
-@_browses(pure=True)
+@_browses(where(_PARTS), pure=True, seldom=True)
 async def read(ctx: Context, part: Annotated[int, Field(ge=1, le=200)] = 1) -> str:
     """Read the whole page, also what is out of view, in parts.
 
@@ -271,7 +328,7 @@ async def read(ctx: Context, part: Annotated[int, Field(ge=1, le=200)] = 1) -> s
     return told(await pages_of(ctx).act(Read(part=part)), f"read part {part} of the page")
 
 
-@_browses(pure=True)
+@_browses(where(_PARTS), pure=True, seldom=True)
 async def find(ctx: Context, text: Annotated[str, Field(min_length=1, max_length=200)]) -> str:
     """Find a text anywhere on the page.
 
@@ -284,7 +341,25 @@ async def find(ctx: Context, text: Annotated[str, Field(min_length=1, max_length
 
 browse = Toolset(
     "browse",
-    (click, fill, select, check, press, scroll, hover, drag, upload, goto, back, tab, dialog, wait, read, find),
+    (
+        click,
+        double_click,
+        fill,
+        select,
+        check,
+        press,
+        scroll,
+        hover,
+        drag,
+        upload,
+        goto,
+        back,
+        tab,
+        dialog,
+        wait,
+        read,
+        find,
+    ),
 )
 """See pages and act on them, in an agent whose sandbox is `bw.web.Browser`."""
 
@@ -312,7 +387,7 @@ async def acted(ctx: Context, action: Acting, *, final: bool = False) -> str:
         ActionHeld: it cannot be taken back, and is not to be.
     """
     env = pages_of(ctx)
-    before = await env.observe()  # what has changed is told against this, and errors name what was there
+    earlier = await env.observe()  # what has changed is told against this, and errors name what was there
     try:
         outcome = await env.act(action, final=final)
     except ActionHeld as error:
@@ -321,8 +396,9 @@ async def acted(ctx: Context, action: Acting, *, final: bool = False) -> str:
     except ActionFailed as error:
         raise ActionFailed(f"{error}\n{await _page(env)}") from error
     after, place = outcome.observation, env.place
-    led = "" if after is None or after.url == before.url else f", which led to {after.url[:120]}"
-    return told(outcome, f"{place.action if place is not None else action.do}{led}{circled(env.history)}")
+    led = "" if after is None or after.url == earlier.url else f", which led to {after.url[:120]}"
+    before = f"{_BEFORE}{', '.join(env.done_here)}" if env.done_here else ""
+    return told(outcome, f"{place.action if place is not None else action.do}{led}{circled(env.history)}{before}")
 
 
 async def _page(env: WebEnvironment) -> str:

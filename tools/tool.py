@@ -43,6 +43,9 @@ class Tool:
     """What of it can be done in view of what the model was last shown, for forms that are enforced."""
     result_chars: int = RESULT_LIMIT_CHARS
     """A longer result is cut in its middle."""
+    seldom: bool = False
+    """Whether it is needed seldom: models whose form is enforced are told of it only at turns at which `narrow` admits it. Small ones
+    take what they are told of, where it does not fit, too."""
     asks_first: bool = False
     """Whether it has a person approve what it does by itself (`Context.approval`), so that nobody needs to be asked before it runs."""
 

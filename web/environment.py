@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from ..core.errors import ActionFailed, ActionHeld, SandboxLost, UsageError
@@ -326,6 +327,17 @@ class WebEnvironment:
         """What has been done since the start page."""
         past = self._past or self._supply.past(self._base)
         return () if past is None else past.steps
+
+    @property
+    def done_here(self) -> tuple[str, ...]:
+        """What was done before from the page as it is now, in words, without secrets; each once, the oldest first."""
+        steps = self.history
+        words = [
+            in_words(after.parsed(), after.targets)
+            for before, after in pairwise(steps)
+            if before.fingerprint == steps[-1].fingerprint
+        ]
+        return tuple(map(self._supply.secrets.redact_text, dict.fromkeys(words)))
 
     # --- files ---
 

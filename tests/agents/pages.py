@@ -24,6 +24,12 @@ def shown(request: ModelRequest) -> str:
     return pages[-1][pages[-1].index(FENCE) :].partition("\n>>>")[0] if pages else ""
 
 
+def done(request: ModelRequest) -> list[str]:
+    """What a prompt says was done so far, a line each."""
+    told = request.messages[-1].content.partition("Done so far:\n")[2].partition("\n\n")[0]
+    return [line.removeprefix("- ") for line in told.splitlines() if line.startswith("- ")]
+
+
 def ref(request: ModelRequest, words: str) -> str:
     """The reference before some words of the page that a prompt shows last."""
     found = re.search(r"\[((?:f\d+)?e\d+)\] " + re.escape(words), shown(request))
@@ -40,7 +46,7 @@ def player(moves: Sequence[tuple[Any, ...]], **settings: Any) -> ScriptedModel:
     """A model that makes moves in order, `(tool, on, {arguments})`, by how many turns it has taken, and then answers."""
 
     def script(request: ModelRequest) -> str:
-        taken = sum(message.role == "assistant" for message in request.messages)
+        taken = len(done(request))
         if taken >= len(moves):
             return turn("answer", text="done")
         tool, *rest = moves[taken]

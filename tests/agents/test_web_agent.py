@@ -16,7 +16,7 @@ from branchwise.tools.browse import among, browse, circled, things
 from branchwise.web.past import PastStep
 from branchwise.web.tasks import Ending, Mark
 
-from .pages import FENCE, move, offered, player, ref, shown, turn
+from .pages import FENCE, done, move, offered, player, ref, shown, turn
 
 LAMP = [
     ("fill", 'searchbox "Search the shop"', {"text": "walnut", "enter": True}),
@@ -49,18 +49,26 @@ def refs(spec: ToolSpec | None, argument: str = "ref") -> list[str]:
 def test_a_tool_can_name_what_it_can_do_something_to() -> None:
     """Everything can be clicked, fields filled, lists set, boxes ticked; without a thing of its kind a tool is not offered."""
     assert things(PAGE) == {
-        "e1": "link",
-        "e2": "textbox",
-        "e3": "combobox",
-        "e4": "checkbox",
-        "e5": "",
-        "f1e6": "button",
+        "e1": "link Home",
+        "e2": "textbox Name",
+        "e3": "combobox Colour",
+        "e4": "checkbox Agree",
+        "e5": "tile",
+        "f1e6": "button Go (now)",
     }
-    assert refs(narrowed("click", PAGE)) == ["e1", "e2", "e3", "e4", "e5", "f1e6"]
-    assert refs(narrowed("fill", PAGE)) == ["e2", "e3"]
-    assert refs(narrowed("select", PAGE)) == ["e3"]
-    assert refs(narrowed("check", PAGE)) == ["e4"]
-    assert refs(narrowed("drag", PAGE), "to") == refs(narrowed("click", PAGE))
+    everything = [
+        "link Home e1",
+        "textbox Name e2",
+        "combobox Colour e3",
+        "checkbox Agree e4",
+        "tile e5",
+        "button Go (now) f1e6",
+    ]
+    assert refs(narrowed("click", PAGE)) == [one for one in everything if not one.startswith("textbox")]
+    assert refs(narrowed("fill", PAGE)) == ["textbox Name e2", "combobox Colour e3"]
+    assert refs(narrowed("select", PAGE)) == ["combobox Colour e3"]
+    assert refs(narrowed("check", PAGE)) == ["checkbox Agree e4"]
+    assert all(narrowed(name, PAGE) is None for name in ("hover", "drag", "press", "goto", "wait", "double_click"))
     assert narrowed("upload", PAGE) is None
     assert narrowed("dialog", PAGE) is None
     assert narrowed("tab", PAGE) is None
@@ -70,11 +78,42 @@ def test_a_tool_can_name_what_it_can_do_something_to() -> None:
 
 def test_what_was_tried_is_not_offered_again_while_there_is_something_else() -> None:
     """That goes for what is told by its reference alone; other texts may go into the same field."""
-    assert refs(narrowed("click", PAGE, {"ref": "e1"}, {"ref": "e5"})) == ["e2", "e3", "e4", "f1e6"]
-    assert refs(narrowed("fill", PAGE, {"ref": "e2", "text": "Bob"})) == ["e2", "e3"]
+    left = ["combobox Colour e3", "checkbox Agree e4", "button Go (now) f1e6"]
+    assert refs(narrowed("click", PAGE, {"ref": "link Home e1"}, {"ref": "e5"})) == left
+    earlier = (
+        f"click tile ''; nothing has changed; done from here before: click link 'Home', tick checkbox 'Agree'\n{PAGE}"
+    )
+    assert refs(narrowed("click", earlier)) == [
+        "combobox Colour e3",
+        "checkbox Agree e4",
+        "tile e5",
+        "button Go (now) f1e6",
+    ]
+    assert refs(narrowed("fill", PAGE, {"ref": "e2", "text": "Bob"})) == ["textbox Name e2", "combobox Colour e3"]
     one = '[e1] link "Home"'
     spec = among()(browse.tools[0].spec, one, [{"ref": "e1"}])
-    assert refs(spec) == ["e1"], "where all was tried it may be tried again"
+    assert refs(spec) == ["link Home e1"], "where all was tried it may be tried again"
+
+
+def test_a_tool_is_offered_where_there_is_something_for_it() -> None:
+    """Nothing is scrolled, read on or looked for where all of the page is shown; a field that is only read can be clicked on."""
+    assert narrowed("scroll", PAGE) is None
+    assert narrowed("read", PAGE) is None
+    assert narrowed("find", PAGE) is None
+    more = f"{PAGE}\n(3 more below: scroll down, or read)"
+    assert all(narrowed(name, more) is not None for name in ("scroll", "read", "find"))
+    assert narrowed("scroll", f"{PAGE}\n(part 1 of 2; read part 2 for more)") is None
+    assert refs(narrowed("click", '[e1] link "A" [e2] textbox "Day" readonly')) == ["link A e1", "textbox Day e2"]
+    assert refs(narrowed("click", '[e2] textbox "Day"')) == ["textbox Day e2"], "there is nothing else"
+
+
+async def test_a_thing_can_be_named_by_its_label() -> None:
+    """A reference is taken as it is, in brackets, or at the end of what a list of things calls it."""
+    for said in ("e12", "[e12]", "link Cart (0) e12"):
+        [click] = [one for one in browse if one.name == "click"]
+        assert click.arguments.model_validate({"ref": said}).model_dump() == {"ref": "e12"}
+    with pytest.raises(ValueError, match="ref"):
+        click.arguments.model_validate({"ref": "link Cart"})
 
 
 def test_wrong_starts_are_refused() -> None:
@@ -130,13 +169,14 @@ async def test_one_trajectory(shop: Shop, runner: LocalRunner) -> None:
     assert "Lantern & Loom" in first.messages[1].content
     assert all(sum(FENCE in m.content for m in request.messages) == 1 for request in model.requests)
     assert "Cart" in shown(last)
-    told = [m.content for m in last.messages if m.role == "user"]
-    assert told[1].startswith("fill searchbox 'Search the shop' with 'walnut' and press Enter, which led to http")
-    assert "\n" not in told[1], "an early page is one line"
+    assert [m.role for m in last.messages] == ["system", "user"]
+    assert len(done(last)) == len(LAMP), "an early page is one line"
+    assert done(last)[0].startswith("fill searchbox 'Search the shop' with 'walnut' and press Enter, which led to http")
+    assert last.messages[-1].content.endswith("What is the next step?")
     assert all(FENCE not in m.content for m in last.messages if m.role == "system")
     options = offered(first)
     assert not {"check", "dialog", "tab", "upload", "for_good"} & set(options)
-    assert set(options["click"]["ref"]["enum"]) == set(things(shown(first)))
+    assert {one.rpartition(" ")[2] for one in options["click"]["ref"]["enum"]} < set(things(shown(first)))
 
 
 def wander(request: ModelRequest) -> str:
@@ -146,7 +186,7 @@ def wander(request: ModelRequest) -> str:
         if on in seen:
             return move(request, "click", on)
     for on in ('link "Workshops"', 'link "Board"') if "# Welcome" in seen else ():
-        if ref(request, on) in offered(request)["click"]["ref"]["enum"]:
+        if any(one.endswith(f" {ref(request, on)}") for one in offered(request)["click"]["ref"]["enum"]):
             return move(request, "click", on)
     return move(request, "fill", 'searchbox "Search the shop"', text="walnut", enter=True)
 

@@ -12,10 +12,10 @@ import pytest
 import branchwise as bw
 from branchwise.core.protocols import Entry
 from branchwise.core.testing import ScriptedModel
-from branchwise.core.types import ModelRequest, Recall, Task, ToolSpec
+from branchwise.core.types import ModelRequest, ModelResponse, Recall, Task, ToolCall, ToolSpec, Usage
 from branchwise.graphs import LocalRunner
 
-from .pages import turn
+from .pages import done, turn
 
 
 @bw.tool(effects="pure")
@@ -26,14 +26,17 @@ def look(place: int) -> str:
     return f"place {place}\nmuch about place {place}"
 
 
-def walker(steps: int) -> ScriptedModel:
+def walker(steps: int, *, native: bool = False) -> ScriptedModel:
     """A model that looks at one place after the other."""
 
-    def script(request: ModelRequest) -> str:
-        taken = sum(message.role == "assistant" for message in request.messages)
-        return turn("look", place=taken) if taken < steps else turn("answer", text="done")
+    def script(request: ModelRequest) -> str | ModelResponse:
+        taken = len(done(request)) or sum(message.role == "assistant" for message in request.messages)
+        if taken == steps:
+            return "done" if native else turn("answer", text="done")
+        call = ToolCall(f"call {taken}", "look", {"place": taken})
+        return ModelResponse("", Usage(), tool_calls=(call,)) if native else turn("look", place=taken)
 
-    return ScriptedModel(script, native_tools=False)
+    return ScriptedModel(script, native_tools=native)
 
 
 def texts(request: ModelRequest) -> list[str]:
@@ -42,15 +45,19 @@ def texts(request: ModelRequest) -> list[str]:
 
 
 async def test_only_the_last_turns_are_shown_in_full(runner: LocalRunner) -> None:
-    """Of earlier ones the first line stays; the task stands at the end again, for it is far away by then."""
+    """Of earlier ones the first line stays, not what the model thought; the task stands at the end again, for it is far away by then."""
     model = walker(3)
     agent = bw.Agent(name="walker", model=model, tools=[look], window=1)
     await runner.run(agent, Task(prompt="walk about"), bw.Budget(), seed=1)
     assert texts(model.requests[0])[0].strip() == "walk about", "nothing is far away yet"
-    assert texts(model.requests[3])[1:] == [
-        "place 0",
-        "place 1",
-        "place 2\nmuch about place 2\n\nThe task, once more: walk about",
+    assert [message.role for message in model.requests[3].messages] == ["system", "user"]
+    assert texts(model.requests[3]) == [
+        "\n".join(
+            [
+                *("walk about", "", "Done so far:", "- place 0", "- place 1", "- place 2", "", "much about place 2"),
+                *("", "The task, once more: walk about", "What is the next step?"),
+            ]
+        )
     ]
     whole = walker(3)
     await runner.run(replace(agent, model=whole, window=None), Task(prompt="walk about"), bw.Budget(), seed=1)
@@ -58,12 +65,21 @@ async def test_only_the_last_turns_are_shown_in_full(runner: LocalRunner) -> Non
     assert "once more" not in str(texts(whole.requests[3]))
 
 
+async def test_a_model_with_a_call_form_of_its_own_keeps_its_turns(runner: LocalRunner) -> None:
+    """What it called and what came of it belong together there; early results are a line all the same."""
+    model = walker(3, native=True)
+    agent = bw.Agent(name="walker", model=model, tools=[look], window=1)
+    await runner.run(agent, Task(prompt="walk about"), bw.Budget(), seed=1)
+    results = [message.content for message in model.requests[3].messages if message.role == "tool"]
+    assert results == ["place 0", "place 1", "place 2\nmuch about place 2"]
+
+
 async def test_an_error_far_back_is_a_line(runner: LocalRunner) -> None:
     """It is still said to be one."""
     model = walker(5)
     agent = bw.Agent(name="walker", model=model, tools=[look], window=1)
     await runner.run(agent, Task(prompt="walk about"), bw.Budget(), seed=1)
-    assert texts(model.requests[5])[4] == "ERROR: nothing there"
+    assert done(model.requests[5]) == ["place 0", "place 1", "place 2", "FAILED: nothing there", "place 4"]
 
 
 async def test_what_others_did_is_shown_as_material(runner: LocalRunner) -> None:
@@ -99,9 +115,12 @@ async def test_what_a_memory_has_is_shown_at_every_step(runner: LocalRunner) -> 
         memory.add(Entry("place 0 is a hall", "the hall is cold", "step"), Entry("walk", "take a coat", "task"))
         agent = bw.Agent(name="walker", model=model, tools=[look], memory=memory, recall=Recall(k=1), window=1)
         await runner.run(agent, Task(prompt="walk"), bw.Budget(), seed=1)
-    assert "take a coat" in texts(model.requests[0])[0]
-    assert "the hall is cold" in texts(model.requests[1])[-1]
-    assert texts(model.requests[3])[1] == "place 0"
+    said = [texts(request)[-1] for request in model.requests]
+    assert "take a coat" in said[0]
+    assert "the hall is cold" in said[1]
+    assert [one.count("the hall is cold") for one in said[2:]] == [1, 1], (
+        "what was looked up for an earlier step is left out"
+    )
 
 
 def only_even(spec: ToolSpec, seen: str, tried: Sequence[Mapping[str, Any]]) -> ToolSpec | None:
@@ -120,13 +139,32 @@ async def test_a_tool_can_say_what_of_it_can_be_done(runner: LocalRunner) -> Non
         schema = request.response_schema or {}
         tools = [option["properties"]["tool"]["const"] for option in schema.get("anyOf", [schema])]
         offered.append(tools)
-        taken = sum(message.role == "assistant" for message in request.messages)
+        taken = len(done(request)) or sum(message.role == "assistant" for message in request.messages)
         return turn("look", place=2 * taken) if "look" in tools else turn("answer", text="done")
 
     tool = replace(look, narrow=only_even)
     agent = bw.Agent(name="walker", model=ScriptedModel(script, native_tools=False), tools=[tool])
     result = await runner.run(agent, Task(prompt="walk"), bw.Budget(), seed=1)
     assert (offered, result.answer) == ([["look", "answer"]] * 3 + [["answer"]], "done")
+
+
+async def test_a_tool_that_is_needed_seldom_is_told_of_where_it_can_be_used(runner: LocalRunner) -> None:
+    """At that turn, and not in the system prompt; a model with a call form of its own is told of it like of any other."""
+
+    @bw.tool(effects="pure")
+    def climb() -> str:
+        """Climb."""
+        return "up"
+
+    model = walker(3)
+    high = replace(climb, seldom=True, narrow=lambda spec, seen, _tried: spec if "place 1" in seen else None)
+    agent = bw.Agent(name="walker", model=model, tools=[look, high], window=1)
+    await runner.run(agent, Task(prompt="walk"), bw.Budget(), seed=1)
+    assert not any("climb" in request.messages[0].content for request in model.requests)
+    assert ["climb()" in texts(request)[-1] for request in model.requests][1:] == [False, True, True]
+    native = walker(3, native=True)
+    await runner.run(replace(agent, model=native), Task(prompt="walk"), bw.Budget(), seed=1)
+    assert all([tool.name for tool in request.tools] == ["look", "climb"] for request in native.requests)
 
 
 # --- people who are there -----------------------------------------------------------------------------------------------

@@ -9,39 +9,21 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from oracles import ORACLES
 from rich.progress import Progress
 from web_shop import TASKS, Shop
 from web_steps import MINIWOB, SHOP, Times
 
-from branchwise.web import Browser
+from branchwise.web import Browser, WebSandboxes
 from branchwise.web.tasks import MiniWoB, Oracle, WebTask
 
 STARTS = 5
 MINIWOB_TASKS = MINIWOB[:6]
 SHOP_TASKS = SHOP[:3]
 LOOKS = 20
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A task whose browser runs somewhere."""
-
-    task: WebTask
-    contained: bool
-
-    @property
-    def name(self) -> str:
-        """The task's."""
-        return self.task.name
-
-    def browser(self, **settings: Any) -> Browser:
-        """The task's browser there."""
-        return self.task.browser(**settings, contained=self.contained)
 
 
 async def measure(bar: Progress) -> dict[str, float]:
@@ -68,7 +50,8 @@ async def measure(bar: Progress) -> dict[str, float]:
             given += [(TASKS[name].on(shop), TASKS[name].oracle) for name in SHOP_TASKS]
             for number, (one, oracle) in enumerate(given):
                 for place in places if number % 2 else places[::-1]:
-                    await times[place].take(Placed(one, place), oracle, home / f"{one.name}-{place}")
+                    placed = replace(one, settings={**one.settings, "contained": place})
+                    await times[place].take(placed, oracle, home / f"{one.name}-{place}")
                 bar.advance(task)
         finally:
             for supply in standing:
@@ -84,7 +67,7 @@ async def _start(browser: Browser, home: Path) -> float:
     return taken_ms
 
 
-async def _looks(supply: Any) -> list[float]:
+async def _looks(supply: WebSandboxes) -> list[float]:
     env = await supply.open()
     taken: list[float] = []
     for _ in range(LOOKS):

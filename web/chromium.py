@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import psutil
 from playwright.async_api import Browser, BrowserContext, Download, Error, Playwright, async_playwright
 
-from ..core.errors import OutputLimitExceeded, SandboxStartFailed
+from ..core.errors import OutputLimitExceeded, SandboxError, SandboxStartFailed
 from ..sandboxes.network import PROXY_PORT
 from .container import Container
 from .finding import check_display, find_chromium
@@ -145,18 +145,17 @@ class Chromium:
     # --- ways in and out ---
 
     async def open_way(self, gateway: Gateway) -> str:
-        """Have contexts reach what a gateway lets through; return the proxy's address for them.
-
-        Raises:
-            SandboxError: a container opens no way out.
-        """
+        """Have contexts reach what a gateway lets through; return the proxy's address for them."""
         if self._launch.contained is None:
             return await gateway.open()
         async with self._lock:
             port = next(number for number in itertools.count(PROXY_PORT) if number not in self._ways)
             self._ways[port] = gateway
             if self.contained is not None:
-                await self.contained.open_way(port, gateway.egress)
+                try:
+                    await self.contained.open_way(port, gateway.egress)
+                except SandboxError:
+                    await self._stop()  # it has died; whoever needs it next starts it, with all ways open
         return f"http://127.0.0.1:{port}"
 
     async def close_way(self, gateway: Gateway) -> None:
@@ -237,7 +236,10 @@ class Chromium:
             )
         except Error as error:
             hint = "; where the kernel forbids it user namespaces, give Browser(sandboxed=False)" if sandboxed else ""
-            raise SandboxStartFailed(f"{program} does not start: {error.message[:600]}{hint}") from error
+            inside = (
+                "" if self.contained is None else f" (in its container: {(await self.contained.last_words())[-600:]})"
+            )
+            raise SandboxStartFailed(f"{program} does not start: {error.message[:600]}{inside}{hint}") from error
 
     async def _program(self, own: str) -> tuple[str | Path, bool, str | None]:
         """Return what Playwright is to start, whether in Chromium's own sandbox, and where downloads are put, unless it chooses.
@@ -255,8 +257,11 @@ class Chromium:
 
         found = None if wanted.image else Path(find_chromium(launch.executable, own, headed=False))
         self.contained = await Contained.start(wanted, launch.executable, found, self._run_id)
-        for port, gateway in self._ways.items():
-            await self.contained.open_way(port, gateway.egress)
+        try:
+            for port, gateway in self._ways.items():
+                await self.contained.open_way(port, gateway.egress)
+        except SandboxError as error:
+            raise SandboxStartFailed(str(error)) from error
         sandboxed = self.contained.told.namespaces if launch.sandboxed is None else launch.sandboxed
         return self.contained.program(), sandboxed, DOWNLOADS
 

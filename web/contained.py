@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 _KEEPER, _RELAY = "keeper", "relay"
 _PACKAGE = __name__.rpartition(".")[0]
 _START_SECONDS = 60.0
+_LAST_WORDS_SECONDS = 3.0
 _CONNECTIONS = 1024
 """Most at a time of one supply; Chromium itself has at most 32 for each of its contexts."""
 _PROFILE_FLAG = "--user-data-dir="
@@ -158,6 +159,11 @@ class Contained:
         """
         return await self._keeper.take(name)
 
+    async def last_words(self) -> str:
+        """Return what the container has said, once it has ended; nothing where it goes on."""
+        await asyncio.wait({self._watch}, timeout=_LAST_WORDS_SECONDS)
+        return self._watch.result() if self._watch.done() else ""
+
     async def close(self) -> None:
         """End the browser and remove its container. Idempotent."""
         for port in list(self._gates):
@@ -211,11 +217,16 @@ async def _started(
                 raise SandboxStartFailed(f"the browser's container did not start: {error}") from error
             raise
     contained = Contained(engine, container, watch, keeper, told)
+    lacks = (
+        ""
+        if told.fonts
+        else "fonts, without which a browser ends at the first letter; add some, such as Debian's fonts-liberation"
+    )
     if not told.program:
+        lacks = f"Chromium at {', '.join(programs)}; name it by Browser(executable=...)"
+    if lacks:
         await contained.close()
-        raise SandboxStartFailed(
-            f"the image {image!r} has no Chromium at {', '.join(programs)}; name it by Browser(executable=...)"
-        )
+        raise SandboxStartFailed(f"the browser's image {image!r} has no {lacks}")
     return contained
 
 

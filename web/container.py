@@ -11,7 +11,7 @@ class Container(BaseModel):
     """A container of the Docker engine for the browser: `Browser(..., contained=Container(memory_mb=4096))`.
 
     Without `image`, one is made from this machine's own Chromium and Python; no registry is needed. An image of your own
-    needs a Chromium and a `python3` (3.8 or newer) on its PATH, such as `mcr.microsoft.com/playwright/python`.
+    needs a Chromium, fonts, and a `python3` (3.8 or newer) on its PATH.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

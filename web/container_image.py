@@ -32,7 +32,7 @@ _BEHIND_SCRIPTS = (
 """What the usual start scripts start."""
 _BESIDE = ("*.pak", "icudtl.dat")
 """What lies in a browser's folder, and in no folder of programs."""
-_NEEDLESS = ("*.TOC", "libVkLayer_*", "libVkICD_mock_*", "chrome_crashpad_handler", "chrome-sandbox", "*.debug")
+_NEEDLESS = ("*.TOC", "libVkLayer_*", "libVkICD_mock_*", "chrome-sandbox", "chrome_sandbox", "*.debug")
 _LOADED_BY_NAME = ("libsoftokn3.so", "libfreebl3.so", "libfreeblpriv3.so", "libnssckbi.so")
 """Libraries of NSS that no binary names."""
 _LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/lib/*-linux-gnu", "/usr/lib/*-linux-gnu/nss")

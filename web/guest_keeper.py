@@ -33,7 +33,7 @@ def main(settings: dict[str, Any]) -> None:
     control = socket.socket(socket.AF_UNIX)
     control.connect(settings["door"])
     program = _found(settings["programs"])
-    _say(control, {"program": program, "namespaces": _has_namespaces()})
+    _say(control, {"program": program, "namespaces": _has_namespaces(), "fonts": _has_fonts()})
     waker = _woken_by_children()
     keeper = Keeper(control, settings)
     talk = control.fileno()
@@ -137,6 +137,8 @@ class Keeper:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.execve(words[0], words, self._settings["environment"])
+        except OSError as error:
+            os.write(2, f"{words[0]} cannot be started: {error}\n".encode())
         finally:
             os._exit(127)
 
@@ -149,6 +151,13 @@ def _found(programs: list[str]) -> str | None:
             if found is not None:
                 return os.path.realpath(found)
     return None
+
+
+def _has_fonts() -> bool:
+    """Whether there is a font: without any a browser ends at the first letter."""
+    places = ("/usr/share/fonts", "/usr/local/share/fonts", "/usr/share/X11/fonts")
+    endings = (".ttf", ".otf", ".ttc", ".pfb", ".pcf.gz", ".woff2")
+    return any(name.endswith(endings) for place in places for _, _, names in os.walk(place) for name in names)
 
 
 def _has_namespaces() -> bool:

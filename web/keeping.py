@@ -31,6 +31,8 @@ class Told:
     """The browser's path; empty where there is none."""
     namespaces: bool
     """Whether Chromium's own sandbox works in it."""
+    fonts: bool
+    """Whether it has a font."""
 
 
 class Keeper:
@@ -51,7 +53,7 @@ class Keeper:
             said, _ = await asyncio.to_thread(_answer, self._connection)
         except (OSError, ValueError) as error:
             raise SandboxError(f"the browser's container does not answer: {error}") from error
-        return Told(str(said.get("program") or ""), bool(said.get("namespaces")))
+        return Told(str(said.get("program") or ""), bool(said.get("namespaces")), bool(said.get("fonts")))
 
     async def start(self, words: Sequence[str], pipe: Sequence[int]) -> None:
         """Start the browser.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import os
 import signal
 import socket
 import sys
+import tarfile
 import time
 import zipfile
 from collections.abc import AsyncIterator, Iterator
@@ -277,6 +279,39 @@ async def test_a_search_goes_on_after_a_kill(site: SmallSite, tmp_path: Path, en
     assert len(relays) <= 1, "but the one of the browser that the other tests share"
 
 
+@pytest.fixture
+def own_image(contained: Chromium, engine: DockerEngine) -> Iterator[str]:
+    """An image of the user's own: ours with a font in it, since fonts are mounted into ours only."""
+    font = next(Path("/usr/share/fonts").rglob("LiberationSans-Regular.ttf"))
+    context = io.BytesIO()
+    with tarfile.open(fileobj=context, mode="w") as archive:
+        archive.add(font, arcname="one.ttf")
+        text = f"FROM {engine.containers(RUN)[0]['Image']}\nCOPY one.ttf /usr/share/fonts/\n".encode()
+        info = tarfile.TarInfo("Dockerfile")
+        info.size = len(text)
+        archive.addfile(info, io.BytesIO(text))
+    context.seek(0)
+    name = "users-own/browser:test"
+    for record in engine.api.build(fileobj=context, custom_context=True, tag=name, rm=True, forcerm=True, decode=True):
+        assert "error" not in record, record
+    yield name
+    engine.api.remove_image(name, force=True)
+
+
+async def test_an_image_of_ones_own(contained: Chromium, own_image: str, start: Start, engine: DockerEngine) -> None:
+    """It needs Python, a Chromium and fonts; what is missing is said."""
+    assert contained.contained is not None
+    program = contained.contained.told.program
+    supply = await start("/", contained=Container(image=own_image), executable=program)
+    env = await supply.open()
+    assert "Hello you" in (await env.observe()).text
+    await env.close()
+    with pytest.raises(SandboxStartFailed, match=r"has no Chromium at .*executable="):
+        await start("/", contained=Container(image=own_image))
+    with pytest.raises(SandboxStartFailed, match=r"has no fonts, .*fonts-liberation"):
+        await start("/", contained=Container(image=engine.containers(RUN)[0]["Image"]), executable=program)
+
+
 def run_id(folder: Path) -> str:
     """The id of the only run that is kept there."""
     [run] = (folder / "runs").iterdir()
@@ -314,16 +349,12 @@ async def test_a_killed_process_leaves_no_container(engine: DockerEngine) -> Non
 
 
 async def test_what_cannot_work_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: DockerEngine) -> None:
-    """A window, an engine far away or none, an image without a browser, or that is not there, and too little memory."""
+    """A window, no engine, an image or a program that is not there, and too little memory."""
     with pytest.raises(ValueError, match="no display"):
         Browser("https://example.org/", headed=True, contained=True)
     with pytest.raises(ValueError, match="scratch counts as memory"):
         Container(memory_mb=512, scratch_mb=512)
-    from branchwise.sandboxes.image import ensure_base_image
-
-    image = await asyncio.to_thread(ensure_base_image, engine, ("pytest",))
     for settings, words in (
-        ({"contained": Container(image=image)}, "has no Chromium at .*executable="),
         ({"contained": Container(image="nobodys/image:1")}, "has no image 'nobodys/image:1'"),
         ({"contained": True, "executable": "/nowhere/chrome"}, "no program '/nowhere/chrome'"),
     ):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,8 @@ from .replaying import replay
 from .settling import settle
 from .supply import WebSandboxes
 from .wording import in_words
+
+_NO_ENCODER = re.compile(r"Executable doesn't exist at (.*ffmpeg.*)")
 
 
 async def film(supply: WebSandboxes, ref: str, trace: Path, video: Path | None = None) -> int:
@@ -52,11 +57,72 @@ async def film(supply: WebSandboxes, ref: str, trace: Path, video: Path | None =
     for target in filter(None, (trace, video)):
         if not target.parent.is_dir():
             raise UsageError(f"{str(target)!r} cannot be written: there is no folder {str(target.parent)!r}")
+    try:
+        return await _filmed(supply, past, trace, video, pictures=not secret)
+    except NoEncoder as error:
+        with lent(error.wanted):
+            return await _filmed(supply, past, trace, video, pictures=not secret)
+
+
+class NoEncoder(Exception):
+    """Playwright's own encoder of videos is not there.
+
+    Args:
+        wanted: the path where it looks for one.
+    """
+
+    def __init__(self, wanted: Path) -> None:
+        super().__init__(str(wanted))
+        self.wanted = wanted
+
+
+@contextmanager
+def lent(wanted: Path) -> Generator[None]:
+    """Put the system's `ffmpeg` where Playwright looks for its own while the block runs; there is no setting for that.
+
+    Raises:
+        UsageError: there is none, or it cannot be put there.
+    """
+    found = shutil.which("ffmpeg")
+    if found is None:
+        raise UsageError(
+            "a video needs an encoder, and none is installed; get Playwright's own (playwright install ffmpeg) or the system's "
+            "(apt install ffmpeg), or leave the video out"
+        )
+    try:
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        wanted.symlink_to(found)
+    except FileExistsError:
+        yield  # another process has lent it
+        return
+    except OSError as error:
+        raise UsageError(
+            f"the encoder {found} cannot be lent to Playwright, which looks for one at {str(wanted)!r}: {error.strerror}; "
+            "install Playwright's own: playwright install ffmpeg"
+        ) from error
+    try:
+        yield
+    finally:
+        wanted.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # there is something else in them
+            wanted.parent.rmdir()
+            wanted.parent.parent.rmdir()
+
+
+async def _filmed(supply: WebSandboxes, past: Past | None, trace: Path, video: Path | None, *, pictures: bool) -> int:
+    """Do a past again and write what is recorded of it; return how many steps that were.
+
+    Raises:
+        NoEncoder: there is none for the video; nothing was written.
+    """
+    steps = () if past is None else past.steps
     with tempfile.TemporaryDirectory(prefix="branchwise-film-") as folder:
-        options: dict[str, Any] = {} if video is None else {"record_video_dir": folder}
+        width, height = supply.spec.viewport
+        size = {"width": width, "height": height}
+        options: dict[str, Any] = {} if video is None else {"record_video_dir": folder, "record_video_size": size}
         branch = await supply.blank(**options)
         try:
-            await _traced(branch, supply, past, Path(folder) / "trace.zip", pictures=not secret)
+            await _traced(branch, supply, past, Path(folder) / "trace.zip", pictures=pictures)
         finally:
             shown = branch.live.pages[0].video if video is not None and branch.live.pages else None
             await supply.discard(branch)
@@ -86,10 +152,8 @@ async def _traced(branch: Branch, supply: WebSandboxes, past: Past | None, trace
     except ToolError as error:
         raise StateDiverged(str(error)) from error
     except Error as error:
-        if "ffmpeg" in error.message:
-            raise UsageError(
-                "a video needs Playwright's own encoder, which is not installed: playwright install ffmpeg; or leave the video out"
-            ) from error
+        if missing := _NO_ENCODER.search(error.message):
+            raise NoEncoder(Path(missing[1])) from error
         branch.live.check(error)
         raise StateDiverged(f"the start page was not opened: {error.message.partition(chr(10))[0][:200]}") from error
     finally:

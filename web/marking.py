@@ -11,7 +11,7 @@ from typing import TypedDict
 from playwright.async_api import BrowserContext, Error, Page
 
 from ..core.errors import SandboxStartFailed
-from .chromium import Chromium
+from .chromium import Chromium, Launch
 from .live import Live, PageStuck
 from .masking import Box, Veil, shifted
 from .targets import corner_of
@@ -73,10 +73,16 @@ class Darkroom:
     """A page of its own in which pictures are drawn on and made small: nothing is put into the pages that they show.
 
     Opened when it is first needed, and again where the browser has died.
+
+    Args:
+        chromium: where the page is opened.
+        apart: how another browser is started to open it in instead: where windows are shown, the page would be in front of them.
     """
 
-    def __init__(self, chromium: Chromium) -> None:
+    def __init__(self, chromium: Chromium, apart: Launch | None = None) -> None:
         self._chromium = chromium
+        self._apart = apart
+        self._leased: Chromium | None = None
         self._context: BrowserContext | None = None
         self._page: Page | None = None
         self._lock = asyncio.Lock()
@@ -99,7 +105,9 @@ class Darkroom:
     async def _open(self) -> Page:
         async with self._lock:
             if self._page is None:
-                self._context = await self._chromium.context(offline=True)
+                if self._apart is not None and self._leased is None:
+                    self._leased = await Chromium.lease(self._apart)
+                self._context = await (self._leased or self._chromium).context(offline=True)
                 self._page = await self._context.new_page()
             return self._page
 
@@ -110,6 +118,9 @@ class Darkroom:
             with contextlib.suppress(Error, TimeoutError):  # it may be gone already
                 async with asyncio.timeout(_DRAW_SECONDS):
                     await context.close()
+        leased, self._leased = self._leased, None
+        if leased is not None:
+            await leased.release()
 
 
 async def photographed(live: Live, veil: Veil) -> tuple[bytes, list[Box]]:

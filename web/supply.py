@@ -89,7 +89,7 @@ class WebSandboxes:
         self.gateway = gateway
         self.chromium = chromium
         self.veil = Veil(self.secrets)
-        self.darkroom = Darkroom(chromium)
+        self.darkroom = Darkroom(chromium, Launch(spec.executable, sandboxed=spec.sandboxed) if spec.headed else None)
         self.album: Album | None = None
         self.proxy = proxy
         self.start = start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from contextlib import aclosing
 from pathlib import Path
@@ -108,19 +109,24 @@ cat > "$last"
 """Keeps what it is given as it is: Playwright's own is not on every machine."""
 
 
-@pytest.mark.parametrize("encoder", [ENCODER, None])
+@pytest.mark.parametrize("place", ["own", "system", None])
 async def test_a_video_needs_an_encoder(
-    site: SmallSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: str | None
+    site: SmallSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str | None
 ) -> None:
-    """With one there is a video beside the trace; without one it is said how to get it. In a browser of its own: it has to look anew."""
-    program = tmp_path / f"browsers/ffmpeg-{_revision()}" / "ffmpeg-linux"
-    program.parent.mkdir(parents=True)
-    if encoder is not None:
-        program.write_text(encoder)
+    """Playwright's own or the system's, which is lent and taken back; without one it is said how to get it.
+
+    In a browser of its own: it has to look anew.
+    """
+    own, system = tmp_path / f"browsers/ffmpeg-{_revision()}" / "ffmpeg-linux", tmp_path / "bin" / "ffmpeg"
+    program = {"own": own, "system": system}.get(place or "")
+    if program is not None:
+        program.parent.mkdir(parents=True)
+        program.write_text(ENCODER)
         program.chmod(0o755)
     monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path / "browsers"))
     # A launch unlike others has a driver of its own, which reads the variable.
     executable = find_chromium(None, "", headed=False)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{_without_ffmpeg(tmp_path)}")
     supply = await bw.web.Browser(site.url + "/", executable=executable).start("test", tmp_path / "states")
     async with aclosing(supply):
         env = await supply.open()
@@ -128,13 +134,24 @@ async def test_a_video_needs_an_encoder(
         kept = await env.snapshot()
         await env.close()
         video = tmp_path / "video.webm"
-        if encoder is None:
-            with pytest.raises(UsageError, match="playwright install ffmpeg"):
+        if place is None:
+            with pytest.raises(UsageError, match="playwright install ffmpeg.*apt install ffmpeg"):
                 await bw.web.film(supply, kept, tmp_path / "trace.zip", video)
             return
         assert await bw.web.film(supply, kept, tmp_path / "trace.zip", video) == 1
         assert titles(tmp_path / "trace.zip")[-1] == "1. click button 'Add'"
         assert video.stat().st_size > 1000
+    assert own.exists() == (place == "own")
+
+
+def _without_ffmpeg(tmp_path: Path) -> str:
+    """Return a PATH on which there are a shell and `cat`, and no encoder of the machine's own."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    for name in ("sh", "cat", "node"):
+        if (found := shutil.which(name)) is not None:
+            (folder / name).symlink_to(found)
+    return str(folder)
 
 
 def _revision() -> str:

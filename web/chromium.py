@@ -235,11 +235,19 @@ class Chromium:
                 handle_sighup=False,
             )
         except Error as error:
-            hint = "; where the kernel forbids it user namespaces, give Browser(sandboxed=False)" if sandboxed else ""
-            inside = (
-                "" if self.contained is None else f" (in its container: {(await self.contained.last_words())[-600:]})"
-            )
-            raise SandboxStartFailed(f"{program} does not start: {error.message[:600]}{inside}{hint}") from error
+            why = await self._why_not(error.message, sandboxed=sandboxed)
+            name = program if self.contained is None else f"{self.contained.told.program}, in its container,"
+            raise SandboxStartFailed(f"{name} does not start: {error.message[:600]}{why}") from error
+
+    async def _why_not(self, message: str, *, sandboxed: bool) -> str:
+        """Return what is known of a start that failed beside Playwright's message, and what to do about it."""
+        if self.contained is None:
+            return "; where the kernel forbids it user namespaces, give Browser(sandboxed=False)" if sandboxed else ""
+        if "EACCES" in message:
+            return "; the folder for temporary files does not let programs be started: set TMPDIR to another"
+        said = await self.contained.last_words()
+        told = f"; its container said: {said[-600:]}" if said else ""
+        return f"{told}; without Chromium's own sandbox: Browser(sandboxed=False)" if sandboxed else told
 
     async def _program(self, own: str) -> tuple[str | Path, bool, str | None]:
         """Return what Playwright is to start, whether in Chromium's own sandbox, and where downloads are put, unless it chooses.

@@ -310,6 +310,10 @@ async def test_an_image_of_ones_own(contained: Chromium, own_image: str, start: 
         await start("/", contained=Container(image=own_image))
     with pytest.raises(SandboxStartFailed, match=r"has no fonts, .*fonts-liberation"):
         await start("/", contained=Container(image=engine.containers(RUN)[0]["Image"]), executable=program)
+    with pytest.raises(
+        SandboxStartFailed, match=r"(?s)python[\d.]+, in its container, does not start.*container said: .*option"
+    ):
+        await start("/", contained=Container(image=own_image), executable="python3")
 
 
 def run_id(folder: Path) -> str:

@@ -317,6 +317,7 @@ class Hands:
         return ""
 
     async def _drag(self, action: Drag, found: Found, known: Mapping[str, str]) -> None:
+        end: tuple[float, float] | None = None
         if action.to is not None:
             end = await point_of(await find(self.live, action.to, known, point=True, enabled=False))
             # Looking for the other may have scrolled the first away.
@@ -324,9 +325,9 @@ class Hands:
         elif action.by is None:
             raise ActionFailed("say where it is to be dragged: `to` something, or `by` so many pixels")
         start = await self._reached(found, known)
-        if action.to is None:
-            assert action.by is not None
-            end = (start[0] + action.by[0], start[1] + action.by[1])
+        if end is None:
+            right, down = action.by or (0, 0)
+            end = (start[0] + right, start[1] + down)
         mouse = self.live.page.mouse
         await self._reacting(mouse.down())
         await self._reacting(mouse.move(*end, steps=_DRAG_STEPS))

@@ -48,7 +48,7 @@ async def replay(
         if before is not None:
             await before(number, step)
         try:
-            await _again(hands, live, step)
+            await _again(hands, live, step, longer_seconds=hands.patience.settle_seconds if patient else 0.0)
         except StateDiverged as error:
             raise StateDiverged(f"{what} cannot be done again: {error}") from error
         except ActionFailed as error:
@@ -73,15 +73,28 @@ def _giver(files: Mapping[str, str], content: Callable[[str], bytes]) -> Callabl
     return give
 
 
-async def _again(hands: Hands, live: Live, step: PastStep) -> None:
+async def _again(hands: Hands, live: Live, step: PastStep, *, longer_seconds: float) -> None:
     renamed: dict[str, Any] = dict(step.action)
     for key in ("ref", "to"):
         ref = renamed.get(key)
         if isinstance(ref, str) and ref in step.targets:
-            renamed[key] = await again(live, step.targets[ref])
+            renamed[key] = await _meant(live, step.targets[ref], longer_seconds)
     action = PastStep(renamed, {}, "").parsed()
     found = await hands.aim(action, {})
     await hands.do(action, found, {})
+
+
+async def _meant(live: Live, target: Mapping[str, Any], longer_seconds: float) -> str:
+    """Return the reference of a recorded target; one whose name blinks is looked for so much longer."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + longer_seconds
+    while True:
+        try:
+            return await again(live, target)
+        except StateDiverged:
+            if clock() >= deadline:
+                raise
+        await live.stirred(_LOOKS_SECONDS)
 
 
 async def arrived(branch: Branch, expected: str, *, early: bool, longer: bool = False) -> Seal:

@@ -23,7 +23,7 @@ from branchwise.web.tasks import MiniWoB, Oracle, WebTask
 STARTS = 5
 MINIWOB_TASKS = MINIWOB[:6]
 SHOP_TASKS = SHOP[:3]
-LOOKS = 20
+LOOKS = 15
 
 
 async def measure(bar: Progress) -> dict[str, float]:
@@ -42,8 +42,9 @@ async def measure(bar: Progress) -> dict[str, float]:
             bar.advance(task)
         standing = [await Browser(shop.url, contained=place).start("standing", home / "standing") for place in places]
         try:
-            for place, supply in zip(places, standing, strict=True):
-                looks[place] = await _looks(supply)
+            for _ in range(LOOKS):
+                for place, supply in zip(places, standing, strict=True):
+                    looks[place].append(await _look(supply))
             given: list[tuple[WebTask, Oracle]] = [
                 (await family.task(name, 1, goal=""), ORACLES[name]) for name in MINIWOB_TASKS
             ]
@@ -67,15 +68,14 @@ async def _start(browser: Browser, home: Path) -> float:
     return taken_ms
 
 
-async def _looks(supply: WebSandboxes) -> list[float]:
+async def _look(supply: WebSandboxes) -> float:
     env = await supply.open()
-    taken: list[float] = []
-    for _ in range(LOOKS):
-        begun = time.perf_counter()
-        await env.observe()
-        taken.append((time.perf_counter() - begun) * 1000)
+    await env.observe()
+    begun = time.perf_counter()
+    await env.observe()
+    taken_ms = (time.perf_counter() - begun) * 1000
     await env.close()
-    return taken
+    return taken_ms
 
 
 def _figures(

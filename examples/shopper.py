@@ -23,15 +23,16 @@ MODEL = "embedded:qwen2.5-coder-1.5b"
 
 @bw.verifier(name="on the way", scope="state", semantics="value")
 def on_the_way(candidate: bw.Candidate) -> float:
-    """How many of the task's names and numbers are on the page, or were typed: whoever sees what is spoken of is near it."""
+    """How many of the task's names and numbers are on the page or were typed, and in its title: whoever sees what is spoken of is near it."""
     wanted = set(re.findall(r"\b(?:[A-Z][a-z]+|\d+)\b", candidate.task.prompt)) - {"Put", "Log", "Take", "Have", "The"}
-    step = candidate.node.step
-    if step is None or not wanted:
+    step, place = candidate.node.step, candidate.node.place
+    if step is None or place is None or not wanted:
         return 0.2
     seen = " ".join([*(one.text for one in step.observations), *(str(dict(call.arguments)) for call in step.calls)])
-    failed = bool(step.observations) and not any(one.ok for one in step.observations)
+    failed = not all(one.ok for one in step.observations)
     idle = "nothing has changed" in seen or "the page is again" in seen
-    return 0.1 if failed or idle else 0.2 + 0.6 * sum(word in seen for word in wanted) / len(wanted)
+    near = 0.4 * sum(word in seen for word in wanted) + 0.3 * sum(word in place.title for word in wanted)
+    return 0.1 if failed or idle else 0.2 + near / len(wanted)
 
 
 def shopper(task: WebTask, model: str | bw.Model, *, search: bool = True) -> bw.Agent:

@@ -59,6 +59,8 @@ _DIALOG = "^a dialog is open"
 _MORE = r"^\(\d+ more (above|below): "
 _PARTS = rf"{_MORE}|^\(part \d+ of "
 _BEFORE = "; done from here before: "
+_WORDS = {"check": "tick"}
+"""How tools are told of that are not told of by their names."""
 
 
 def _bare(said: object) -> object:
@@ -93,23 +95,25 @@ def _role(meaning: str) -> str:
 def among(roles: frozenset[str] | None = None, *, but: frozenset[str] = frozenset()) -> Narrow:
     """Return what narrows a tool to the things that were shown: of some roles, or all; no tool where there are none.
 
-    A small model that must choose from a list cannot name what is not there, and what is told by its reference alone is not done
-    twice from the same state while there is something else to do, by other trajectories or earlier in its own.
+    A small model that must choose from a list cannot name what is not there, and a tool is not used on the same thing twice from the
+    same state while there is another one for it, by other trajectories or earlier in its own: a form whose second field was tried
+    first is begun with its first one by the next.
 
     Args:
         roles: roles of what its argument `ref` may name; None for any.
         but: roles of what its argument `ref` had better not name while there is anything else.
+
+    A tool for some roles is not offered where all such things were used; one for any thing is, for there has to be something.
     """
 
     def narrow(spec: ToolSpec, seen: str, tried: Sequence[Mapping[str, JSON]]) -> ToolSpec | None:
         known = things(seen)
         fitting = [ref for ref, meaning in known.items() if roles is None or _role(meaning) in roles]
         fitting = [ref for ref in fitting if _role(known[ref]) not in but or _read_only(ref, seen)] or fitting
-        done = {_bare(call.get("ref")) for call in tried if len(call) == 1}
+        done = {_bare(call.get("ref")) for call in tried}
         before = seen.partition("\n")[0].partition(_BEFORE)[2]
-        fitting = [
-            ref for ref in fitting if ref not in done and not _was_done(spec.name, known[ref], before)
-        ] or fitting
+        fresh = [ref for ref in fitting if ref not in done and not _was_done(spec.name, known[ref], before)]
+        fitting = fresh or ([] if roles else fitting)  # something can always be clicked on
         if not fitting:
             return None
         named: JSON = {"enum": [label(ref, known[ref]) for ref in fitting]}
@@ -126,7 +130,7 @@ def _read_only(ref: str, seen: str) -> bool:
 def _was_done(tool: str, meaning: str, before: str) -> bool:
     """Whether a tool was used on a thing, going by the words in which that is told."""
     role, _, name = meaning.partition(" ")
-    return bool(name) and f"{tool} {role} {name!r}" in before
+    return bool(name) and f"{_WORDS.get(tool, tool)} {role} {name!r}" in before
 
 
 def where(shown: str) -> Narrow:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 import branchwise as bw
 from branchwise.core.testing import ScriptedModel
-from branchwise.core.types import ModelRequest, Node, NodeId, Observation, Step, Task, ToolCall
+from branchwise.core.types import ModelRequest, Node, NodeId, Observation, Place, Step, Task, ToolCall
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -37,7 +37,7 @@ def turn(tool: str, **args: object) -> str:
 
 
 def test_the_guide_of_the_shopper(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It values a page with the task's names above one without, and what came to nothing least."""
+    """It values a page with the task's names above one without, in its title most, and what came to nothing least."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
     guide = runpy.run_path(str(EXAMPLES / "shopper.py"))["on_the_way"]
     task = Task(prompt="Put one Walnut Desk Lamp into the cart.")
@@ -47,12 +47,13 @@ def test_the_guide_of_the_shopper(monkeypatch: pytest.MonkeyPatch) -> None:
     async def nowhere(_ref: str | None) -> AsyncIterator[None]:
         yield None
 
-    def value(text: str, *, ok: bool = True) -> float:
+    def value(text: str, *, title: str = "", ok: bool = True) -> float:
         step = Step("tool", "", (ToolCall("c", "click", {}),), (Observation("c", text, ok),))
-        path = [root, Node(NodeId(1), root.id, step)]
+        path = [root, Node(NodeId(1), root.id, step, place=Place(title, "http://x/", "click"))]
         return float(guide(bw.Candidate(task, path, None, nowhere, lambda _old, _new: ({}, []))))  # type: ignore[arg-type]
 
     assert value("a Walnut Desk Lamp") > value("a Desk") > value("nothing") > value("Walnut Desk Lamp", ok=False)
+    assert value("a Walnut Desk Lamp", title="Walnut Desk Lamp") > value("a Walnut Desk Lamp")
     assert value("Walnut Desk Lamp; nothing has changed") == value("x", ok=False)
 
 

@@ -33,6 +33,8 @@ _BEHIND_SCRIPTS = (
 _BESIDE = ("*.pak", "icudtl.dat")
 """What lies in a browser's folder, and in no folder of programs."""
 _NEEDLESS = ("*.TOC", "libVkLayer_*", "libVkICD_mock_*", "chrome-sandbox", "chrome_sandbox", "*.debug")
+_HANDLER = "chrome_crashpad_handler"
+"""A program that a browser may start."""
 _LOADED_BY_NAME = ("libsoftokn3.so", "libfreebl3.so", "libfreeblpriv3.so", "libnssckbi.so")
 """Libraries of NSS that no binary names."""
 _LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/lib/*-linux-gnu", "/usr/lib/*-linux-gnu/nss")
@@ -102,4 +104,10 @@ def _parts(program: Path) -> list[Path]:
     if not any(True for pattern in _BESIDE for _ in folder.glob(pattern)):
         return [program]
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return [path for path in files if not any(path.match(pattern) for pattern in _NEEDLESS)]
+    parts = (path for path in files if not any(path.match(pattern) for pattern in _NEEDLESS))
+    return [path for path in parts if path == program or path.name == _HANDLER or not _is_program(path)]
+
+
+def _is_program(path: Path) -> bool:
+    """Whether a file is a program: Debian has two browsers in one folder."""
+    return ".so" not in path.name and path.stat().st_mode & 0o111 != 0

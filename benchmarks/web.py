@@ -1,6 +1,6 @@
 """Pages: what scripts achieve, what looks, steps and containers cost, whether forks are exact, what episodes leave behind.
 
-    python benchmarks/web.py [--json] [--parts oracles looks forks steps episodes contained] [--seeds 3] [--only NAME ...] [--repeats 15]
+    python benchmarks/web.py [--json] [--parts oracles looks forks steps episodes contained pictures] [--seeds 3] [--only NAME ...] [--repeats 15]
         [--points 200] [--begin 0] [--episodes 1000]
 
 Each part is a module beside this one (`web_oracles` ...), which says what it measures. Tree search over pages is `benchmarks/web_search.py`.
@@ -20,6 +20,7 @@ import web_episodes
 import web_forks
 import web_looks
 import web_oracles
+import web_pictures
 import web_steps
 from rich.console import Console
 from rich.progress import Progress
@@ -35,6 +36,7 @@ PARTS: dict[str, Part] = {
     "steps": lambda bar, _: web_steps.measure(bar),
     "episodes": lambda bar, given: web_episodes.measure(bar, given.episodes),
     "contained": lambda bar, _: web_contained.measure(bar),
+    "pictures": lambda bar, _: web_pictures.measure(bar),
 }
 
 

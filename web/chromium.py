@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import psutil
-from playwright.async_api import Browser, BrowserContext, Download, Error, Playwright, async_playwright
+from playwright.async_api import Browser, BrowserContext, Download, Error, Page, Playwright, async_playwright
 
-from ..core.errors import OutputLimitExceeded, SandboxError, SandboxStartFailed
+from ..core.errors import OutputLimitExceeded, SandboxError, SandboxLost, SandboxStartFailed
 from ..sandboxes.network import PROXY_PORT
 from .container import Container
 from .finding import check_display, find_chromium
@@ -305,6 +305,39 @@ def _heed_driver(manager: object) -> None:
 def _heed(future: asyncio.Future[None]) -> None:
     if not future.cancelled():
         future.exception()
+
+
+async def new_page(context: BrowserContext, timeout_seconds: float) -> Page:
+    """Return a new tab. Playwright never answers where the browser dies in that moment, so its end is listened for.
+
+    Raises:
+        SandboxLost: the browser has died, or has not opened it in time.
+    """
+    browser = context.browser
+    gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def note(_browser: object) -> None:
+        if not gone.done():
+            gone.set_result(None)
+
+    if browser is None or not browser.is_connected():
+        raise SandboxLost("the browser has died")
+    browser.on("disconnected", note)
+    opening = asyncio.create_task(context.new_page())
+    waiting: set[asyncio.Future[Any]] = {opening, gone}
+    try:
+        await asyncio.wait(waiting, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+        if not opening.done():
+            raise SandboxLost("the browser has died" if gone.done() else f"no tab was opened in {timeout_seconds:g} s")
+        return opening.result()
+    except Error as error:
+        if is_lost(error):
+            raise SandboxLost("the browser has died") from error
+        raise
+    finally:
+        browser.remove_listener("disconnected", note)
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
 
 
 def is_lost(error: Exception) -> bool:

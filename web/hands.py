@@ -28,6 +28,7 @@ from .actions import (
     Upload,
     Wait,
 )
+from .chromium import new_page
 from .live import Live, PageStuck
 from .script import ELEMENT
 from .settling import Patience
@@ -187,7 +188,7 @@ class Hands:
         if action.number is None:
             if action.close:
                 raise ActionFailed("say which tab is to be closed: its number")
-            await live.context.new_page()  # the context tells of it
+            await new_page(live.context, self.patience.action_seconds)  # the context tells of it
             return
         page = live.pages[action.number - 1]
         if not action.close:

@@ -12,7 +12,7 @@ from typing import Any
 from playwright.async_api import BrowserContext, Dialog, Download, Error, FileChooser, Frame, Page, Request, Response
 
 from ..core.errors import ActionFailed, SandboxLost, ToolError
-from .chromium import is_lost
+from .chromium import is_lost, new_page
 from .script import CALL
 
 _CLOSE_SECONDS = 5.0
@@ -252,10 +252,14 @@ class Live:
         return self.pages[self.active]
 
     async def start(self, url: str, *, timeout_seconds: float) -> None:
-        """Open the first tab."""
+        """Open the first tab.
+
+        Raises:
+            ActionFailed: the address cannot be reached.
+            SandboxLost: the browser has died.
+        """
         self.started = time.monotonic()
-        page = await self.context.new_page()
-        self._adopt(page)
+        self._adopt(await new_page(self.context, timeout_seconds))
         await self.goto(url, timeout_seconds=timeout_seconds)
 
     async def goto(self, url: str, *, timeout_seconds: float) -> None:

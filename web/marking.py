@@ -10,8 +10,8 @@ from typing import TypedDict
 
 from playwright.async_api import BrowserContext, Error, Page
 
-from ..core.errors import SandboxStartFailed
-from .chromium import Chromium, Launch
+from ..core.errors import SandboxLost, SandboxStartFailed
+from .chromium import Chromium, Launch, new_page
 from .live import Live, PageStuck
 from .masking import Box, Veil, shifted
 from .targets import corner_of
@@ -98,7 +98,7 @@ class Darkroom:
             page = await self._open()
             async with asyncio.timeout(_DRAW_SECONDS):
                 return base64.b64decode(await page.evaluate(_DRAW, [data, drawing]))
-        except (Error, TimeoutError, SandboxStartFailed) as error:
+        except (Error, TimeoutError, SandboxLost, SandboxStartFailed) as error:
             await self.close()
             raise PageStuck(f"no picture can be drawn: {str(error).partition(chr(10))[0][:200]}") from error
 
@@ -108,7 +108,7 @@ class Darkroom:
                 if self._apart is not None and self._leased is None:
                     self._leased = await Chromium.lease(self._apart)
                 self._context = await (self._leased or self._chromium).context(offline=True)
-                self._page = await self._context.new_page()
+                self._page = await new_page(self._context, _DRAW_SECONDS)
             return self._page
 
     async def close(self) -> None:

@@ -63,9 +63,13 @@ _WORDS = {"check": "tick"}
 """How tools are told of that are not told of by their names."""
 
 
-def _bare(said: object) -> object:
+def _reference(said: str) -> str:
     """Return the reference in what was said of a thing: `e12`, `[e12]` or its label, which ends with it."""
-    return said.rpartition(" ")[2].strip("[]") if isinstance(said, str) else said
+    return said.rpartition(" ")[2].strip("[]")
+
+
+def _bare(said: object) -> object:
+    return _reference(said) if isinstance(said, str) else said
 
 
 Ref = Annotated[
@@ -81,11 +85,13 @@ def things(seen: str) -> dict[str, str]:
 
 
 def label(ref: str, meaning: str) -> str:
-    """Return how a model that must choose from a list names a thing: `link Cart e4`.
+    """Return how a model that must choose from a list names a thing: `Cart (0) link e4`.
 
-    A small model finds what it looks for by its name; of a bare reference it takes the first that comes.
+    A small model finds what it looks for by its name; of bare references it takes the first that comes, and of labels that begin with roles
+    a link, since most things are links.
     """
-    return f"{meaning[:NAME_CHARS]} {ref}".strip()
+    role, _, name = meaning.partition(" ")
+    return f"{name[:NAME_CHARS]} {role} {ref}".strip()
 
 
 def _role(meaning: str) -> str:
@@ -136,6 +142,22 @@ def _was_done(tool: str, meaning: str, before: str) -> bool:
 def where(shown: str) -> Narrow:
     """Return what offers a tool only where a regular expression finds something in what was shown."""
     return lambda spec, seen, _tried: spec if re.search(shown, seen, re.MULTILINE) else None
+
+
+def listed(spec: ToolSpec, seen: str, tried: Sequence[Mapping[str, JSON]]) -> ToolSpec | None:
+    """Narrow the choice from lists to the lists that were shown, and to one option where each of them takes one."""
+    narrowed = among(LISTS)(spec, seen, tried)
+    if narrowed is None:
+        return None
+    properties: dict[str, JSON] = dict(narrowed.parameters["properties"])
+    if not any(" listbox " in f" {one}" for one in properties["ref"]["enum"]):
+        properties["options"] = {**properties["options"], "minItems": 1, "maxItems": 1}
+    return replace(narrowed, parameters={**narrowed.parameters, "properties": properties})
+
+
+def later(spec: ToolSpec, seen: str, tried: Sequence[Mapping[str, JSON]]) -> ToolSpec | None:  # noqa: ARG001 - a `Narrow`
+    """Offer a tool once something was done: at first, what is shown begins with the page's address."""
+    return None if re.match(r"(https?|file):", seen) else spec
 
 
 def nowhere(spec: ToolSpec, seen: str, tried: Sequence[Mapping[str, JSON]]) -> ToolSpec | None:  # noqa: ARG001 - a `Narrow`
@@ -198,7 +220,7 @@ async def fill_secret(ctx: Context, ref: Ref, secret: str) -> str:
     return await acted(ctx, Fill(ref=ref, secret=secret))
 
 
-@_browses(among(LISTS))
+@_browses(listed)
 async def select(ctx: Context, ref: Ref, options: list[str]) -> str:
     """Choose options of a list by their labels.
 
@@ -284,7 +306,7 @@ async def goto(ctx: Context, url: Annotated[str, Field(min_length=1, max_length=
     return await acted(ctx, Goto(url=url))
 
 
-@_browses()
+@_browses(later)
 async def back(ctx: Context) -> str:
     """Go back to the page before."""
     return await acted(ctx, Back())

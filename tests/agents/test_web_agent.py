@@ -57,17 +57,24 @@ def test_a_tool_can_name_what_it_can_do_something_to() -> None:
         "f1e6": "button Go (now)",
     }
     everything = [
-        "link Home e1",
-        "textbox Name e2",
-        "combobox Colour e3",
-        "checkbox Agree e4",
+        "Home link e1",
+        "Name textbox e2",
+        "Colour combobox e3",
+        "Agree checkbox e4",
         "tile e5",
-        "button Go (now) f1e6",
+        "Go (now) button f1e6",
     ]
-    assert refs(narrowed("click", PAGE)) == [one for one in everything if not one.startswith("textbox")]
-    assert refs(narrowed("fill", PAGE)) == ["textbox Name e2", "combobox Colour e3"]
-    assert refs(narrowed("select", PAGE)) == ["combobox Colour e3"]
-    assert refs(narrowed("check", PAGE)) == ["checkbox Agree e4"]
+    assert refs(narrowed("click", PAGE)) == [one for one in everything if " textbox " not in one]
+    assert refs(narrowed("fill", PAGE)) == ["Name textbox e2", "Colour combobox e3"]
+    assert refs(narrowed("select", PAGE)) == ["Colour combobox e3"]
+    assert refs(narrowed("check", PAGE)) == ["Agree checkbox e4"]
+    one, several = narrowed("select", PAGE), narrowed("select", PAGE.replace("combobox", "listbox"))
+    assert one is not None
+    assert several is not None
+    assert one.parameters["properties"]["options"]["maxItems"] == 1
+    assert "maxItems" not in several.parameters["properties"]["options"]
+    assert narrowed("back", PAGE) is None, "nothing was done yet"
+    assert narrowed("back", f"click link 'Home'\n{PAGE}") is not None
     assert all(narrowed(name, PAGE) is None for name in ("hover", "drag", "press", "goto", "wait", "double_click"))
     assert narrowed("upload", PAGE) is None
     assert narrowed("dialog", PAGE) is None
@@ -78,21 +85,21 @@ def test_a_tool_can_name_what_it_can_do_something_to() -> None:
 
 def test_what_was_tried_is_not_offered_again_while_there_is_something_else() -> None:
     """That goes for fields, too, whatever was put into them: there may be one before."""
-    left = ["combobox Colour e3", "checkbox Agree e4", "button Go (now) f1e6"]
-    assert refs(narrowed("click", PAGE, {"ref": "link Home e1"}, {"ref": "e5"})) == left
+    left = ["Colour combobox e3", "Agree checkbox e4", "Go (now) button f1e6"]
+    assert refs(narrowed("click", PAGE, {"ref": "Home link e1"}, {"ref": "e5"})) == left
     earlier = (
         f"click tile ''; nothing has changed; done from here before: click link 'Home', tick checkbox 'Agree'\n{PAGE}"
     )
     assert refs(narrowed("click", earlier)) == [
-        "combobox Colour e3",
-        "checkbox Agree e4",
+        "Colour combobox e3",
+        "Agree checkbox e4",
         "tile e5",
-        "button Go (now) f1e6",
+        "Go (now) button f1e6",
     ]
-    assert refs(narrowed("fill", PAGE, {"ref": "e2", "text": "Bob"})) == ["combobox Colour e3"]
+    assert refs(narrowed("fill", PAGE, {"ref": "e2", "text": "Bob"})) == ["Colour combobox e3"]
     one = '[e1] link "Home"'
     spec = among()(browse.tools[0].spec, one, [{"ref": "e1"}])
-    assert refs(spec) == ["link Home e1"], "where all was tried it may be tried again"
+    assert refs(spec) == ["Home link e1"], "where all was tried it may be tried again"
 
 
 def test_a_tool_is_offered_where_there_is_something_for_it() -> None:
@@ -103,17 +110,17 @@ def test_a_tool_is_offered_where_there_is_something_for_it() -> None:
     more = f"{PAGE}\n(3 more below: scroll down, or read)"
     assert all(narrowed(name, more) is not None for name in ("scroll", "read", "find"))
     assert narrowed("scroll", f"{PAGE}\n(part 1 of 2; read part 2 for more)") is None
-    assert refs(narrowed("click", '[e1] link "A" [e2] textbox "Day" readonly')) == ["link A e1", "textbox Day e2"]
-    assert refs(narrowed("click", '[e2] textbox "Day"')) == ["textbox Day e2"], "there is nothing else"
+    assert refs(narrowed("click", '[e1] link "A" [e2] textbox "Day" readonly')) == ["A link e1", "Day textbox e2"]
+    assert refs(narrowed("click", '[e2] textbox "Day"')) == ["Day textbox e2"], "there is nothing else"
 
 
 async def test_a_thing_can_be_named_by_its_label() -> None:
     """A reference is taken as it is, in brackets, or at the end of what a list of things calls it."""
-    for said in ("e12", "[e12]", "link Cart (0) e12"):
+    for said in ("e12", "[e12]", "Cart (0) link e12"):
         [click] = [one for one in browse if one.name == "click"]
         assert click.arguments.model_validate({"ref": said}).model_dump() == {"ref": "e12"}
     with pytest.raises(ValueError, match="ref"):
-        click.arguments.model_validate({"ref": "link Cart"})
+        click.arguments.model_validate({"ref": "Cart link"})
 
 
 def test_wrong_starts_are_refused() -> None:

@@ -8,7 +8,19 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ..core.schemas import form_of_object
-from ..core.types import JSON, Message, ModelRequest, ModelResponse, Observation, Sampling, Step, ToolCall, ToolSpec
+from ..core.types import (
+    JSON,
+    Message,
+    ModelRequest,
+    ModelResponse,
+    Observation,
+    Picture,
+    Sampling,
+    Screen,
+    Step,
+    ToolCall,
+    ToolSpec,
+)
 from ..tools.workspace import EXISTING_FILE
 
 THOUGHT_LIMIT_CHARS = 300
@@ -125,6 +137,21 @@ class JsonForm:
             )
         seen = "\n\n".join(filter(None, [*(_shown(o) for o in step.observations), notes]))
         return [Message("assistant", said), Message("user", seen or "done")]
+
+
+def say(messages: list[Message], text: str, pictures: tuple[Picture | Screen, ...] = ()) -> None:
+    """Say something to the model, in the last message where that is the user's: many chat templates want turns to alternate.
+
+    Args:
+        messages: added to.
+        text: what is said.
+        pictures: shown with it.
+    """
+    last = messages[-1]
+    if last.role == "user":
+        messages[-1] = replace(last, content=f"{last.content}\n\n{text}", pictures=(*last.pictures, *pictures))
+    else:
+        messages.append(Message("user", text, pictures=pictures))
 
 
 def _shown(observation: Observation) -> str:

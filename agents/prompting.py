@@ -22,7 +22,7 @@ from ..core.types import Framing, Message, Node, NodeId, Step, Task, ToolCall, T
 from ..verifiers.fence import fenced
 from .agent import Agent
 from .attempts import framed
-from .forms import Form, JsonForm, NativeForm, TextForm, describe, name_files, names_file
+from .forms import Form, JsonForm, NativeForm, TextForm, describe, name_files, names_file, say
 from .outline import mentioned, outline
 from .prompts import fill
 from .seeing import show_screen
@@ -122,7 +122,7 @@ class Prompter:
         messages = [Message("system", self.system()), Message("user", first)]
         if self._digests:
             if taken:
-                _say(messages, fill("done", done="\n".join(_digest(taken, early, view))))
+                say(messages, fill("done", done="\n".join(_digest(taken, early, view))))
         else:
             for _, step in taken[:early]:
                 _add(messages, _early_framing(step), view)
@@ -136,14 +136,14 @@ class Prompter:
         if self.agent.window is not None and (taken or self.look):
             # What comes between is long and about other things: a small model has lost sight of its task by then.
             task = self.task if (variant := self.variant(path, framing)) is None else variant.put(self.task, self.seed)
-            _say(messages, fill("task_again", task=task.prompt))
+            say(messages, fill("task_again", task=task.prompt))
         if isinstance(self.form, JsonForm) and (
             more := [one for one in self.offered(path, view) if one.name in self._seldom]
         ):
-            _say(messages, fill("tools_here", tools=describe(more)))
+            say(messages, fill("tools_here", tools=describe(more)))
         if tried := self._tried(path, view):
             said = "\n".join(f"{call.name} {json.dumps(dict(call.arguments), ensure_ascii=False)}" for call in tried)
-            _say(messages, fill("tried", tried=fenced("tried", said)))
+            say(messages, fill("tried", tried=fenced("tried", said)))
         if self.agent.screenshot:
             show_screen(messages, path[-1].env_ref, fill("screenshot"))
         return messages
@@ -184,10 +184,13 @@ class Prompter:
             return self.agent.instructions or "You solve tasks."
         instructions = self.agent.instructions or "You solve tasks with the tools that you have."
         if isinstance(self.form, JsonForm):
-            prompt = fill(
-                "solver_json", instructions=instructions, thought=self.agent.thought, tools=describe(self._told)
+            return fill(
+                "solver_json",
+                instructions=instructions,
+                thought=self.agent.thought,
+                tools=describe(self._told),
+                example=self.agent.example,
             )
-            return f"{prompt.rstrip()}\n\n{self.agent.example}" if self.agent.example else prompt
         return fill("solver_native", instructions=instructions)
 
     def first(self, feedback: str, variant: Variant | None = None) -> str:
@@ -261,17 +264,9 @@ def _digest(taken: Sequence[tuple[Node, Step]], early: int, view: TreeView) -> I
 
 
 def _add(messages: list[Message], framing: Framing | None, view: TreeView) -> None:
-    """Put what a framing says into the last message where that is the user's: many chat templates want turns to alternate."""
+    """Say what a framing says, where it says anything."""
     if framing is not None and (text := framed(framing, view)):
-        _say(messages, text)
-
-
-def _say(messages: list[Message], text: str) -> None:
-    """Say something to the model, in the last message where that is the user's."""
-    if messages[-1].role == "user":
-        messages[-1] = replace(messages[-1], content=f"{messages[-1].content}\n\n{text}")
-    else:
-        messages.append(Message("user", text))
+        say(messages, text)
 
 
 def _longer_than_any_in(text: str) -> str:

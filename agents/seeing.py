@@ -9,6 +9,7 @@ from ..core.around import AroundModel
 from ..core.errors import UsageError
 from ..core.protocols import Meter, Model, Portrays, Sandboxes, blind
 from ..core.types import Message, ModelRequest, ModelResponse, Picture, Screen
+from .forms import say
 
 NO_PICTURE = "(No picture could be taken of it this time.)"
 
@@ -21,12 +22,7 @@ def show_screen(messages: list[Message], state: str | None, text: str) -> None:
         state: content address of the state; None for the one that trajectories begin with.
         text: what is said of the picture.
     """
-    shown = (Screen(state),)
-    if messages[-1].role == "user":
-        last = messages[-1]
-        messages[-1] = replace(last, content=f"{last.content}\n\n{text}", pictures=(*last.pictures, *shown))
-    else:
-        messages.append(Message("user", text, pictures=shown))
+    say(messages, text, (Screen(state),))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 from web_shop import TASKS, Shop
+from web_steps import SHOP
 
 from branchwise.core.errors import BranchwiseError
 from branchwise.web import WebEnvironment, WebSandboxes
@@ -22,7 +23,6 @@ from branchwise.web.actions import Acting
 from branchwise.web.pictures import MARKED
 from branchwise.web.tasks import Hand, Oracle
 
-SHOP = ("order-as-guest", "wish-list", "complain", "register", "cancel-order", "reply")
 MODES = ("none", "small", "marked")
 ROUNDS = 2
 

@@ -150,7 +150,7 @@ def listed(spec: ToolSpec, seen: str, tried: Sequence[Mapping[str, JSON]]) -> To
     if narrowed is None:
         return None
     properties: dict[str, JSON] = dict(narrowed.parameters["properties"])
-    if not any(" listbox " in f" {one}" for one in properties["ref"]["enum"]):
+    if among(frozenset({"listbox"}))(spec, seen, tried) is None:
         properties["options"] = {**properties["options"], "minItems": 1, "maxItems": 1}
     return replace(narrowed, parameters={**narrowed.parameters, "properties": properties})
 
@@ -413,7 +413,7 @@ async def acted(ctx: Context, action: Acting, *, final: bool = False) -> str:
         ActionHeld: it cannot be taken back, and is not to be.
     """
     env = pages_of(ctx)
-    earlier = await env.observe()  # what has changed is told against this, and errors name what was there
+    before = await env.observe()  # what has changed is told against this, and errors name what was there
     try:
         outcome = await env.act(action, final=final)
     except ActionHeld as error:
@@ -422,9 +422,10 @@ async def acted(ctx: Context, action: Acting, *, final: bool = False) -> str:
     except ActionFailed as error:
         raise ActionFailed(f"{error}\n{await _page(env)}") from error
     after, place = outcome.observation, env.place
-    led = "" if after is None or after.url == earlier.url else f", which led to {after.url[:120]}"
-    before = f"{_BEFORE}{', '.join(env.done_here)}" if env.done_here else ""
-    return told(outcome, f"{place.action if place is not None else action.do}{led}{circled(env.history)}{before}")
+    led = "" if after is None or after.url == before.url else f", which led to {after.url[:120]}"
+    done = env.done_here
+    again = f"{_BEFORE}{', '.join(done)}" if done else ""
+    return told(outcome, f"{place.action if place is not None else action.do}{led}{circled(env.history)}{again}")
 
 
 async def _page(env: WebEnvironment) -> str:

@@ -30,6 +30,11 @@ def done(request: ModelRequest) -> list[str]:
     return [line.removeprefix("- ") for line in told.splitlines() if line.startswith("- ")]
 
 
+def taken(request: ModelRequest) -> int:
+    """How many turns were taken, in a prompt that lists them or shows them as they were."""
+    return len(done(request)) or sum(message.role == "assistant" for message in request.messages)
+
+
 def ref(request: ModelRequest, words: str) -> str:
     """The reference before some words of the page that a prompt shows last."""
     found = re.search(r"\[((?:f\d+)?e\d+)\] " + re.escape(words), shown(request))
@@ -46,10 +51,10 @@ def player(moves: Sequence[tuple[Any, ...]], **settings: Any) -> ScriptedModel:
     """A model that makes moves in order, `(tool, on, {arguments})`, by how many turns it has taken, and then answers."""
 
     def script(request: ModelRequest) -> str:
-        taken = len(done(request))
-        if taken >= len(moves):
+        place = taken(request)
+        if place >= len(moves):
             return turn("answer", text="done")
-        tool, *rest = moves[taken]
+        tool, *rest = moves[place]
         on = rest[0] if rest else ""
         return move(request, tool, on, **(rest[1] if len(rest) > 1 else {}))
 

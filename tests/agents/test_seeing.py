@@ -119,15 +119,16 @@ async def test_what_arrives_is_the_page_with_marks_and_without_secrets(
     """The page of that very state, one picture in a prompt; the judge gets it too; logs hold none of it, and the server's count is charged."""
     talk = Talk()
     async with FakeServer(talk) as server:
+        model = client(server)
         agent = bw.agents.web(
             login,
-            model=client(server),
+            model=model,
             screenshot=True,
             verifiers=[bw.verifiers.web_judge(screenshot=True)],
             secrets={"word": SECRET},
         )
         result = await runner.run(agent, Task(prompt="log in"), bw.Budget(tokens=100_000), seed=1)
-        await agent.model.aclose()  # type: ignore[union-attr]
+        await model.aclose()
     assert result.answer == "done"
     assert [len(pictures(body)) for body in talk.agent + talk.judge] == [1] * (3 + 3)
     field, label, said, plain, button = (

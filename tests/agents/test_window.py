@@ -15,7 +15,7 @@ from branchwise.core.testing import ScriptedModel
 from branchwise.core.types import ModelRequest, ModelResponse, Recall, Task, ToolCall, ToolSpec, Usage
 from branchwise.graphs import LocalRunner
 
-from .pages import done, turn
+from .pages import done, taken, turn
 
 
 @bw.tool(effects="pure")
@@ -30,11 +30,11 @@ def walker(steps: int, *, native: bool = False) -> ScriptedModel:
     """A model that looks at one place after the other."""
 
     def script(request: ModelRequest) -> str | ModelResponse:
-        taken = len(done(request)) or sum(message.role == "assistant" for message in request.messages)
-        if taken == steps:
+        place = taken(request)
+        if place == steps:
             return "done" if native else turn("answer", text="done")
-        call = ToolCall(f"call {taken}", "look", {"place": taken})
-        return ModelResponse("", Usage(), tool_calls=(call,)) if native else turn("look", place=taken)
+        call = ToolCall(f"call {place}", "look", {"place": place})
+        return ModelResponse("", Usage(), tool_calls=(call,)) if native else turn("look", place=place)
 
     return ScriptedModel(script, native_tools=native)
 
@@ -139,8 +139,7 @@ async def test_a_tool_can_say_what_of_it_can_be_done(runner: LocalRunner) -> Non
         schema = request.response_schema or {}
         tools = [option["properties"]["tool"]["const"] for option in schema.get("anyOf", [schema])]
         offered.append(tools)
-        taken = len(done(request)) or sum(message.role == "assistant" for message in request.messages)
-        return turn("look", place=2 * taken) if "look" in tools else turn("answer", text="done")
+        return turn("look", place=2 * taken(request)) if "look" in tools else turn("answer", text="done")
 
     tool = replace(look, narrow=only_even)
     agent = bw.Agent(name="walker", model=ScriptedModel(script, native_tools=False), tools=[tool])

@@ -54,6 +54,14 @@ class Done:
     env_ref: str | None
     """The state after them."""
     place: Place | None = None
+    over: bool = False
+    """Whether the environment has come to an end by itself: nothing can be done in it any more."""
+
+    def node(self, number: NodeId, parent: Node, step: Step, usage: Usage, answer: str | None = None) -> Node:
+        """Return the step's node; what ended by itself has an answer, if an empty one."""
+        if self.over and answer is None:
+            answer = ""
+        return Node(number, parent.id, step, self.env_ref, parent.depth + 1, usage, answer, self.place)
 
 
 @dataclass
@@ -130,7 +138,7 @@ class Solver:
         answer = turn.answer
         if answer is not None and (variant := self.prompter.variant(path, work.framing)) is not None:
             answer = variant.back(answer, self.task, self.seed)
-        return Node(NodeId(work.id), parent.id, step, done.env_ref, parent.depth + 1, bill.usage, answer, done.place)
+        return done.node(NodeId(work.id), parent, step, bill.usage, answer)
 
     async def _release(self, work: Expand, path: Sequence[Node], parent: Node, bill: Bill) -> Node:
         """Act on a held step; the new node's step is the same with what came of it."""
@@ -142,7 +150,7 @@ class Solver:
         bill.add(Usage(nodes=1))
         done = await self._act(work, calls, path, bill)
         step = replace(step, calls=tuple(call for call, _ in calls), observations=done.observations, held=False)
-        return Node(NodeId(work.id), work.node, step, done.env_ref, parent.depth + 1, bill.usage, place=done.place)
+        return done.node(NodeId(work.id), parent, step, bill.usage)
 
     async def redone(self, number: NodeId, step: Step, path: Sequence[Node]) -> Node:
         """Act on a step that a person has changed; the new node has what came of it.
@@ -156,7 +164,7 @@ class Solver:
         calls = [(call, None) for call in step.calls]
         done = await self._act(Expand(WorkId(0), ROOT), calls, path, bill, alone=True)
         step = replace(step, observations=done.observations)
-        return Node(number, path[-1].id, step, done.env_ref, path[-1].depth + 1, bill.usage, place=done.place)
+        return done.node(number, path[-1], step, bill.usage)
 
     def _whole(self, path: list[Node]) -> list[Node]:
         """Return a path of the tree with what led to its root."""
@@ -199,7 +207,7 @@ class Solver:
         self, work: Expand, calls: Sequence[Refusable], path: Sequence[Node], bill: Bill, *, alone: bool = False
     ) -> Done:
         """Return what came of calls. `alone`: they start no searches and ask nobody."""
-        env_ref, place = path[-1].env_ref, None
+        env_ref, place, over = path[-1].env_ref, None, False
         await self.ensure_state(path, bill)
         async with self._environment(env_ref, bill) as environment:
             unasked = self.agent.approve == "never"
@@ -213,8 +221,8 @@ class Solver:
                 for index, (call, refusal) in enumerate(calls)
             ]
             if environment is not None:
-                env_ref, place = await environment.snapshot(), environment.place
-        return Done(tuple(observations), env_ref, place)
+                env_ref, place, over = await environment.snapshot(), environment.place, await environment.over()
+        return Done(tuple(observations), env_ref, place, over)
 
     # --- verdicts ---
 

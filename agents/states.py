@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from statistics import median
@@ -166,6 +166,11 @@ class Paid:
         """The page that is shown, where the environment has pages."""
         shown: Place | None = getattr(self._inner, "place", None)
         return shown
+
+    async def over(self) -> bool:
+        """Return whether the environment has come to an end by itself, where it knows of ends."""
+        asked: Callable[[], Awaitable[bool]] | None = getattr(self._inner, "over", None)
+        return asked is not None and await asked()
 
     async def exec(self, command: Command, *, timeout_seconds: float = 60.0, **options: Any) -> ExecResult:
         """Run a program, for at most what is left of the budget's `sandbox_seconds`."""

@@ -7,7 +7,7 @@ choice among the same trajectories could win.
 
 Outcomes are kept, so a benchmark that was stopped goes on where it was; figures compare the tasks that all ways have done.
 
-    python benchmarks/web_model.py [--json] [--tasks NAME ...] [--ways NAME ...] [--tokens 20000] [--state FOLDER] [--kept]
+    python benchmarks/web_model.py [--json] [--tasks NAME ...] [--ways NAME ...] [--tokens 12000] [--state FOLDER] [--kept]
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.progress import Progress
@@ -29,7 +29,7 @@ from rich.table import Table
 
 import branchwise as bw
 from branchwise.core.settings import home
-from branchwise.core.types import Node, Task
+from branchwise.core.types import ROOT, Node, NodeId, Task
 from branchwise.graphs import LocalRunner, RunStore
 from branchwise.models import connect
 from branchwise.web import WebSandboxes
@@ -41,6 +41,9 @@ from shop import TASKS, Shop
 
 MODEL = "embedded:qwen2.5-coder-1.5b"
 SLOTS = 2
+"""Calls that a run has under way at once."""
+RUNS = 4
+"""Runs under way at once, on as many slots of the engine: a run leaves a slot idle while its pages act."""
 CONTEXT_TOKENS = 6144
 SEED = 1
 DEPTH = 12
@@ -61,21 +64,21 @@ class Way:
 
     Args:
         search: the strategy.
-        judged: whether the model's own judgement guides, or chooses.
+        judged: what the model's own judgement is asked of: every `state`, to guide, or every `answer`, to choose; None: it is not asked.
         temperature: of the actions.
         distinct: whether trajectories are shown what others did from the same place.
     """
 
     search: Callable[[], bw.Strategy]
-    judged: bool = True
+    judged: Literal["state", "answer"] | None = "state"
     temperature: float = 0.7
     distinct: bool = False
 
 
 WAYS: dict[str, Way] = {
-    "one trajectory": Way(lambda: bw.search.BestOfN(n=1, depth=DEPTH), judged=False, temperature=0.0),
-    "best-of-n": Way(lambda: bw.search.BestOfN(n=64, depth=DEPTH)),
-    "tree search": Way(lambda: bw.search.BestFirst(width=3, depth=DEPTH), distinct=True),
+    "one trajectory": Way(lambda: bw.search.BestOfN(n=1, depth=DEPTH), judged=None, temperature=0.0),
+    "best-of-n": Way(lambda: bw.search.BestOfN(n=64, depth=DEPTH), judged="answer"),
+    "tree search": Way(lambda: bw.search.BestFirst(width=3, depth=DEPTH, wait=True), distinct=True),
 }
 
 
@@ -124,7 +127,7 @@ class Bench:
         agent = bw.agents.web(
             task,
             model=self._model,
-            verifiers=[bw.verifiers.web_judge()] if way.judged else [],
+            verifiers=[bw.verifiers.web_judge(scope=way.judged)] if way.judged else [],
             search=way.search(),
             sampling=bw.Sampling(max_tokens=120, temperature=way.temperature),
             pictures_mb=0,
@@ -154,7 +157,7 @@ class Bench:
 
     async def _scored(self, task: WebTask, result: bw.Result) -> tuple[float, bool, bool]:
         """Return what the chosen end is worth, whether it is done, and whether any end is; states are brought back from the run's."""
-        marks: dict[int, float] = {}
+        marks: dict[NodeId, float] = {}
         store = self._state / "runs" / result.run_id / "snapshots"
         supply = await task.browser(limit_chars=6_000).start(task.name, store)
         try:
@@ -163,7 +166,9 @@ class Bench:
                     marks[node.id] = await self._mark(task, supply, node)
         finally:
             await supply.aclose()
-        value = 0.0 if result.node is None else marks.get(result.node, 0.0)
+        # Where none was chosen, since none has ended with an answer, that which ended first.
+        chosen = min(marks, default=ROOT) if result.node is None else result.node
+        value = marks.get(chosen, 0.0)
         return value, value >= 1.0, any(one >= 1.0 for one in marks.values())
 
     @staticmethod
@@ -197,21 +202,27 @@ def finished(outcomes: Sequence[Outcome], ways: Sequence[str], tokens: int) -> l
 
 async def collect(chosen: Sequence[str], ways: Sequence[str], tokens: int, state: Path) -> list[Outcome]:
     """Run everything, task by task, and return the outcomes."""
-    model = await connect(MODEL, context_tokens=CONTEXT_TOKENS, slots=SLOTS)
+    model = await connect(MODEL, context_tokens=CONTEXT_TOKENS, slots=RUNS)
     bench = Bench(model, state, tokens)
     with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
         shop, family = stack.enter_context(Shop()), stack.enter_context(MiniWoB())
         bar = stack.enter_context(Progress(console=Console(stderr=True), transient=True))
         row = bar.add_task("measuring", total=len(chosen) * len(ways))
+        waiting = [(name, way) for name in chosen for way in ways]
+        waiting.reverse()
+
+        async def work() -> None:
+            while waiting:
+                name, way = waiting.pop()
+                task = TASKS[name].on(shop) if name in TASKS else await family.task(name, SEED)
+                bar.update(row, description=f"{name}, {way}")
+                await bench.measure(task, way)
+                bar.advance(row)
+
         # One browser for all of them: as long as one leases it, it stays.
         standing = await bw.web.Browser(site=shop.site()).start("standing", Path(folder))
         try:
-            for name in chosen:
-                task = TASKS[name].on(shop) if name in TASKS else await family.task(name, SEED)
-                for way in ways:
-                    bar.update(row, description=f"{name}, {way}")
-                    await bench.measure(task, way)
-                    bar.advance(row)
+            await asyncio.gather(*(work() for _ in range(RUNS)))
         finally:
             await standing.aclose()
             await model.aclose()
@@ -232,8 +243,8 @@ def figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "miniwob_done": sum(one.done for one in wob),
         "tokens": sum(one.tokens for one in outcomes),
         "sampled_tokens": sum(one.sampled_tokens for one in outcomes),
+        "calls": sum(one.calls for one in outcomes),
         "steps": sum(one.steps for one in outcomes),
-        "seconds": round(sum(one.seconds for one in outcomes), 1),
     }
 
 
@@ -245,9 +256,9 @@ def table(rows: dict[str, dict[str, Any]], tokens: int) -> Table:
     )
     view = Table(title=title)
     view.add_column("way")
-    for heading in ("done", "shop", "MiniWoB++", "any trajectory", "tokens", "sampled", "steps", "seconds"):
+    for heading in ("done", "shop", "MiniWoB++", "any trajectory", "tokens", "sampled", "calls", "steps"):
         view.add_column(heading, justify="right")
-    keys = ("done", "shop_done", "miniwob_done", "any_done", "tokens", "sampled_tokens", "steps", "seconds")
+    keys = ("done", "shop_done", "miniwob_done", "any_done", "tokens", "sampled_tokens", "calls", "steps")
     for name, row in rows.items():
         view.add_row(name, *(f"{row[key]:,}" for key in keys))
     return view
@@ -260,7 +271,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--tasks", nargs="*", default=known, choices=known, metavar="NAME")
     parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS))
-    parser.add_argument("--tokens", type=int, default=20_000, help="for each task and way")
+    parser.add_argument("--tokens", type=int, default=12_000, help="for each task and way")
     parser.add_argument("--state", type=Path, default=home() / "benchmarks" / "web-model", help="kept to go on later")
     parser.add_argument("--kept", action="store_true", help="run nothing: report on what all ways have done")
     given = parser.parse_args()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -27,6 +28,8 @@ class BestFirst(BaseStrategy):
             stay with the best node; large: spread.
         prior: value of a node that no verifier judged, in [0, 1]; the root has it too.
         deduplicate: close nodes whose environment was reached before.
+        wait: begin a further round of a node only when all that came of its last one is judged. Saves tokens where judging takes as
+            long as a step, as by a model: what is not judged yet may be better than the node's next round. Leaves slots idle.
     """
 
     name: ClassVar[str] = "best-first"
@@ -35,8 +38,13 @@ class BestFirst(BaseStrategy):
     patience: float = 0.1
     prior: float = 0.5
     deduplicate: bool = True
+    wait: bool = False
     _issued: dict[NodeId, int] = field(default_factory=dict[NodeId, int], init=False, repr=False)
     """Expansions of each node that were started and did not come to nothing."""
+    _open: Counter[NodeId] = field(default_factory=Counter[NodeId], init=False, repr=False)
+    """Expansions of each node of which nothing has come yet, or what came is not judged."""
+    _resting: set[NodeId] = field(default_factory=set[NodeId], init=False, repr=False)
+    """Nodes whose next round waits for the judging of the last one."""
     _frontier: Frontier[NodeId] = field(default_factory=Frontier[NodeId], init=False, repr=False)
     _states: dict[str, NodeId] = field(default_factory=dict[str, NodeId], init=False, repr=False)
     """First node in each environment state."""
@@ -57,8 +65,9 @@ class BestFirst(BaseStrategy):
         ]
         first = WorkId(first + len(work))
 
-        def again(node: NodeId, times: int) -> Priority:
-            return self._priority(node, view, self._issued.get(node, 0) + times)
+        def again(node: NodeId, times: int) -> Priority | None:
+            issued = self._issued.get(node, 0) + times
+            return None if self.wait and issued % self.width == 0 else self._priority(node, view, issued)
 
         for i, node in zip(range(slots), self._frontier.peek(again), strict=False):
             work.append(Expand(WorkId(first + i), node))
@@ -82,19 +91,28 @@ class BestFirst(BaseStrategy):
         if isinstance(work, Prune):
             self._duplicates.pop(work.node, None)
         elif isinstance(work, Expand):
+            self._open[work.node] += 1
             self._count(work.node, 1, view)
 
     def undone(self, work: WorkId, node: NodeId, view: TreeView) -> None:  # noqa: ARG002 - the base's signature
         """Give the expansion back, or the node up where too many failed."""
+        self._open[node] -= 1
         self._count(node, -1, view)
         if view.failures(node) >= MAX_FAILURES * self.width:
             self._frontier.remove(node)
+            self._resting.discard(node)
 
     def _count(self, node: NodeId, by: int, view: TreeView) -> None:
         issued = self._issued.get(node, 0) + by
         if by:
             self._issued[node] = issued
-        if node in self._frontier:
+        if node not in self._frontier and node not in self._resting:
+            return
+        if self.wait and issued and issued % self.width == 0 and self._open[node]:
+            self._frontier.remove(node)
+            self._resting.add(node)
+        else:
+            self._resting.discard(node)
             self._frontier.put(node, self._priority(node, view, issued))
 
     def revalued(self, node: NodeId, view: TreeView) -> None:
@@ -104,6 +122,10 @@ class BestFirst(BaseStrategy):
     def ready(self, node: NodeId, view: TreeView) -> None:
         """Put a judged node into the frontier, unless it is finished, too deep or a duplicate."""
         here = view[node]
+        if here.parent is not None:
+            self._open[here.parent] -= 1
+            if here.parent in self._resting:
+                self._count(here.parent, 0, view)
         if view.status(node) != "live":
             return
         if self.deduplicate and (twin := self._remember(here)) is not None and self._moved(here, view):

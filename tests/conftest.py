@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from branchwise.core.protocols import Sandboxes
+from branchwise.core.settings import home
 from branchwise.sandboxes import Docker
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))  # the shop is one
@@ -19,6 +20,18 @@ if TYPE_CHECKING:
     from shop import Shop
 
     from branchwise.web.chromium import Chromium
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A home of the tests' own, so that their runs are not among the user's; models are the user's."""
+    models = home() / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "models").symlink_to(models)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BRANCHWISE_HOME", str(folder))
+        yield
 
 
 @pytest.fixture

@@ -103,11 +103,13 @@ def chances(response: ModelResponse, field: str, options: Sequence[str]) -> dict
     """
     if not response.logprobs or len({option[:1] for option in options}) < len(options):
         return {}
-    place = _value_place(response.text, field)
+    # In the tokens' own text: that of the reply may lack what stands around the object, such as a line's end. And from its end:
+    # what comes before may hold letters that are split over several tokens.
+    said = "".join(token.token for token in response.logprobs)
+    place = _value_place(said, field)
     if place is None:
         return {}
-    left = len(response.text) - place
-    # From the end: what comes before may hold letters that are split over several tokens.
+    left = len(said) - place
     for token in reversed(response.logprobs):
         left -= len(token.token)
         if left <= 0:

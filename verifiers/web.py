@@ -103,6 +103,7 @@ def web_judge(
     think: bool = False,
     screenshot: bool = False,
     accept: float | None = None,
+    scope: Literal["state", "answer"] = "state",
     name: str = "web judge",
 ) -> Verifier:
     """Return a verifier that asks a model how a trajectory on pages stands: the goal is reached, or it is on the way, or not.
@@ -118,6 +119,7 @@ def web_judge(
         think: whether it writes what is missing before the verdict.
         screenshot: whether it sees a picture of the last page, secrets masked; for models that see.
         accept: value from which it accepts a trajectory; None only scores.
+        scope: `state` values every step; `answer` only trajectories that have ended, for searches that go by nothing else.
         name: shown beside its verdicts.
 
     Raises:
@@ -132,8 +134,8 @@ def web_judge(
         screenshot=screenshot,
         model=model,
         max_tokens=256 if think else 24,
-        scope="state",
-        semantics="value",
+        scope=scope,
+        semantics="value" if scope == "state" else "outcome",
         name=name,
     )
     return judge if votes == 1 else Vote(judge, k=votes)

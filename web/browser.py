@@ -74,6 +74,11 @@ class Browser(BaseModel):
         default=0, description="of pages' Math.random, so that they can be had again; None: theirs"
     )
     ignore: tuple[str, ...] = Field(default=(), description="CSS selectors of what changes by itself, such as clocks")
+    over: str | None = Field(
+        default=None,
+        description="JavaScript that says whether a page has come to an end by itself, `() => window.over === true`; the "
+        "trajectory is over then, with an empty answer; what it throws means no",
+    )
     screens: float = Field(default=1.0, ge=0, le=20, description="screens above and below the view that are told too")
     limit_chars: int = Field(default=14_000, ge=500, description="most characters of a page at a time")
     action_seconds: float = Field(default=5.0, gt=0)

@@ -292,6 +292,20 @@ class WebEnvironment:
         """
         return await self._surviving(lambda branch: branch.live.run(script, argument))
 
+    async def over(self) -> bool:
+        """Return whether the page in front says by `Browser.over` that it has come to an end.
+
+        Raises:
+            SandboxLost: the browser died, and died again.
+            StateDiverged: the state could not be brought back.
+        """
+        if (script := self._supply.spec.over) is None:
+            return False
+        try:
+            return await self.evaluate(script) is True
+        except ActionFailed:
+            return False
+
     async def world(self) -> World | None:
         """Return this branch's copy of the site, for predicates on the server's side; None where the server is what it is."""
         return await self._surviving(_world)

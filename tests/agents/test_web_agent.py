@@ -14,7 +14,7 @@ from branchwise.core.types import ROOT, ModelRequest, Task, ToolSpec
 from branchwise.graphs import LocalRunner
 from branchwise.tools.browse import among, browse, circled, things
 from branchwise.web.past import PastStep
-from branchwise.web.tasks import Ending, Mark
+from branchwise.web.tasks import Ending, Mark, MiniWoB
 
 from .pages import FENCE, done, move, offered, player, ref, shown, turn
 
@@ -236,6 +236,29 @@ def test_a_circle_is_told_of() -> None:
     assert (after(), after("a"), after("a", "b")) == ("", "", "")
     assert after("a", "a") == "; nothing has changed"
     assert after("a", "b", "c", "a") == "; the page is again what it was 3 steps ago"
+
+
+@pytest.mark.browser
+@pytest.mark.usefixtures("chromium")
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_page_that_ends_by_itself_ends_the_trajectory(runner: LocalRunner) -> None:
+    """With an empty answer, and what was done is there to be looked at; a question that throws is no end."""
+    press = [("click", 'button "Click Me!"')]
+    with MiniWoB() as family:
+        task = await family.task("click-test")
+        for over, turns, answer in ((None, 1, ""), ("() => nothing.is.there", 2, "done")):
+            model = player(press)
+            settings = {} if over is None else {"over": over}
+            agent = bw.agents.web(task, model=model, search=bw.search.BestOfN(n=1), pictures_mb=0, **settings)
+            result = await runner.run(agent, Task(prompt=task.goal), bw.Budget(), seed=1)
+            assert (result.answer, len(model.requests)) == (answer, turns)
+            assert result.node is not None
+            supply = await task.browser().start("looks", runner.store.open(result.run_id).folder / "snapshots")
+            try:
+                env = await supply.open(result.tree[result.node].env_ref)
+                assert (await task.mark(env)).done
+            finally:
+                await supply.aclose()
 
 
 # --- memory -------------------------------------------------------------------------------------------------------------

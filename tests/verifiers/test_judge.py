@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from dataclasses import replace
 from math import log
 
 import pytest
@@ -50,6 +51,13 @@ def tokens(*parts: str | tuple[str, dict[str, float]]) -> ModelResponse:
 def test_a_verdict_is_worth_the_probability_of_its_token(reply: ModelResponse, share: float) -> None:
     """Whatever the token's borders and however words are capitalised; what the critique says of verdicts does not count."""
     assert chances(reply, "verdict", ("yes", "no"))["yes"] == pytest.approx(share, abs=1e-6)
+
+
+def test_what_a_server_leaves_out_of_the_reply_moves_nothing() -> None:
+    """llama.cpp tells of a token for a fence that is not in the reply, and of the line's end that it takes off it."""
+    told = tokens("```", "{\n", ' "verdict":', (' "success', {' "success': 0.3, ' "failure': 0.1}), '"\n', "}\n")
+    stripped = replace(told, text='{\n "verdict": "success"\n}')
+    assert chances(stripped, "verdict", ("success", "failure"))["success"] == pytest.approx(0.75)
 
 
 def test_without_probabilities_of_the_options_there_is_no_share() -> None:

@@ -10,7 +10,7 @@ import importlib.util
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -37,6 +37,7 @@ window.addEventListener("load", () => {
 </script>
 """
 _ENDED = "() => ({ done: WOB_DONE_GLOBAL, reward: WOB_RAW_REWARD_GLOBAL })"
+_OVER = "() => window.WOB_DONE_GLOBAL === true"
 _GOAL = "() => { const said = core.getUtterance(); return typeof said === 'string' ? said : said.utterance; }"
 
 
@@ -120,8 +121,8 @@ class MiniWoB:
         if name not in self.names:
             raise UsageError(f"there is no MiniWoB task {name!r}; there are: {', '.join(self.names)}")
         site = MiniWoBSite(f"http://127.0.0.1:{self._server.server_address[1]}/miniwob/{name}.html?seed={seed}")
-        task = WebTask(f"miniwob-{name}-{seed}", goal or "", site, RawReward())
-        return task if goal is not None else WebTask(task.name, await _asked(task), site, RawReward())
+        task = WebTask(f"miniwob-{name}-{seed}", goal or "", site, RawReward(), {"over": _OVER})
+        return task if goal is not None else replace(task, goal=await _asked(task))
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -47,6 +47,8 @@ RUNS = 4
 CONTEXT_TOKENS = 6144
 SEED = 1
 DEPTH = 12
+PATIENCE = 0.02
+"""The small model's values of states of a task differ by some hundredths."""
 
 MINIWOB = (
     "click-button", "click-checkboxes", "click-dialog-2", "click-link", "click-option", "click-tab-2", "click-widget", "email-inbox",
@@ -78,7 +80,7 @@ class Way:
 WAYS: dict[str, Way] = {
     "one trajectory": Way(lambda: bw.search.BestOfN(n=1, depth=DEPTH), judged=None, temperature=0.0),
     "best-of-n": Way(lambda: bw.search.BestOfN(n=64, depth=DEPTH), judged="answer"),
-    "tree search": Way(lambda: bw.search.BestFirst(width=3, depth=DEPTH, wait=True), distinct=True),
+    "tree search": Way(lambda: bw.search.BestFirst(width=3, depth=DEPTH, patience=PATIENCE, wait=True), distinct=True),
 }
 
 

@@ -151,10 +151,6 @@ class Judge:
         Raises:
             VerifierError: no reply had a verdict.
         """
-        if self.form == "track" and len(candidate.path) == 1:
-            return Verdict(
-                TRACK["progress"], self.semantics, self.name, calls=0
-            )  # nothing was done that could be judged
         asker = Asker(self.name, self.model, self.temperature, self.max_tokens, logprobs=20)
         messages = self.messages(candidate)
         usage = NO_USAGE

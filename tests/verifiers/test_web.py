@@ -252,13 +252,21 @@ async def test_what_the_judge_sees_is_material() -> None:
     assert '1. click {"ref": "e1"} failed: no such thing' in model.requests[1].messages[1].content
 
 
-async def test_nothing_done_is_not_judged() -> None:
-    """The beginning is on the way by itself and costs no call; votes ask as often as they say."""
-    model = ScriptedModel(lambda _request: stands("success"))
+async def test_nothing_done_is_judged_like_all_else() -> None:
+    """The beginning competes with what came of it, so it is valued on the same scale; votes ask as often as they say."""
+    model = ScriptedModel(lambda _request: stands("progress", success=0.2, progress=0.3, failure=0.5))
     start = await bw.verifiers.web_judge().judge(candidate(None, path=trajectory(), model=model))
-    assert (start.value, start.calls, len(model.requests)) == (TRACK["progress"], 0, 0)
+    assert (start.value, start.calls) == (pytest.approx(0.35), 1)
+    assert "Done so far:\nnothing" in model.requests[0].messages[1].content
+    model = ScriptedModel(lambda _request: stands("success"))
     voted = await bw.verifiers.web_judge(votes=5, accept=0.9).judge(candidate(None, path=trajectory(PAGE), model=model))
     assert (voted.calls, voted.passed, len(model.requests)) == (5, True, 5)
+
+
+def test_a_judge_may_be_asked_of_ends_only() -> None:
+    """By its scope, which says what its value means, too."""
+    judge = bw.verifiers.web_judge(scope="answer")
+    assert (judge.scope, bw.verifiers.web_judge().scope) == ("answer", "state")
 
 
 # --- what it is worth to a search ---------------------------------------------------------------------------------------

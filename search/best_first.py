@@ -28,8 +28,9 @@ class BestFirst(BaseStrategy):
             stay with the best node; large: spread.
         prior: value of a node that no verifier judged, in [0, 1]; the root has it too.
         deduplicate: close nodes whose environment was reached before.
-        wait: begin a further round of a node only when all that came of its last one is judged. Saves tokens where judging takes as
-            long as a step, as by a model: what is not judged yet may be better than the node's next round. Leaves slots idle.
+        wait: expand a node again only when what came of it before is judged. Saves tokens where judging takes as long as a step, as by
+            a model: what is not judged yet may be better than another child, and an agent with `distinct` is shown every child before
+            it makes the next. Leaves slots idle.
     """
 
     name: ClassVar[str] = "best-first"
@@ -44,7 +45,7 @@ class BestFirst(BaseStrategy):
     _open: Counter[NodeId] = field(default_factory=Counter[NodeId], init=False, repr=False)
     """Expansions of each node of which nothing has come yet, or what came is not judged."""
     _resting: set[NodeId] = field(default_factory=set[NodeId], init=False, repr=False)
-    """Nodes whose next round waits for the judging of the last one."""
+    """Nodes that wait for what came of them to be judged."""
     _frontier: Frontier[NodeId] = field(default_factory=Frontier[NodeId], init=False, repr=False)
     _states: dict[str, NodeId] = field(default_factory=dict[str, NodeId], init=False, repr=False)
     """First node in each environment state."""
@@ -66,8 +67,7 @@ class BestFirst(BaseStrategy):
         first = WorkId(first + len(work))
 
         def again(node: NodeId, times: int) -> Priority | None:
-            issued = self._issued.get(node, 0) + times
-            return None if self.wait and issued % self.width == 0 else self._priority(node, view, issued)
+            return None if self.wait else self._priority(node, view, self._issued.get(node, 0) + times)
 
         for i, node in zip(range(slots), self._frontier.peek(again), strict=False):
             work.append(Expand(WorkId(first + i), node))
@@ -108,7 +108,7 @@ class BestFirst(BaseStrategy):
             self._issued[node] = issued
         if node not in self._frontier and node not in self._resting:
             return
-        if self.wait and issued and issued % self.width == 0 and self._open[node]:
+        if self.wait and self._open[node] > 0:
             self._frontier.remove(node)
             self._resting.add(node)
         else:

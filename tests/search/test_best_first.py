@@ -137,21 +137,23 @@ def test_a_failed_expansion_does_not_count(bench: Any) -> None:
     assert b.wants(2) == [node.id, ROOT]
 
 
-def test_a_further_round_may_wait_for_the_judging_of_the_last(bench: Any) -> None:
-    """What is not judged yet may be better: others go on, and the node itself once all is known."""
+def test_a_node_may_wait_for_the_judging_of_what_came_of_it(bench: Any) -> None:
+    """One child at a time, of every node; others go on meanwhile, and what came to nothing is due again at once."""
     b = bench(BestFirst(width=2, patience=0.0, wait=True).fresh(0))
     b.judge(0.5)
-    assert b.wants(5) == [ROOT, ROOT], "one round at a time"
-    (first,), (second,) = b.ask(), b.ask()
+    assert b.wants(5) == [ROOT]
+    (first,) = b.ask(5)
     assert b.wants(5) == []
     poor = b.arrive(first)
     assert b.wants(5) == [], "not judged"
     b.judge(0.4)
-    assert b.wants(5) == [poor.id, poor.id]
+    assert b.wants(5) == [ROOT, poor.id]
+    (second, other) = b.ask(5)
     b.fail(second.id)
-    assert b.wants(5) == [ROOT, poor.id, poor.id], "what came to nothing is due again"
-    b.grow(0.3)
-    assert b.wants(1) == [ROOT], "the round is over and judged"
+    assert b.wants(5) == [ROOT]
+    b.arrive(other)
+    b.judge(0.3)
+    assert b.wants(5) == [ROOT, poor.id, other.id]
 
 
 @pytest.mark.parametrize("wrong", [{"width": 0}, {"depth": 0}, {"patience": -0.1}, {"prior": -1}, {"prior": 1.5}])

@@ -130,7 +130,9 @@ async def test_what_arrives_is_the_page_with_marks_and_without_secrets(
         result = await runner.run(agent, Task(prompt="log in"), bw.Budget(tokens=100_000), seed=1)
         await model.aclose()
     assert result.answer == "done"
-    assert [len(pictures(body)) for body in talk.agent + talk.judge] == [1] * (3 + 4), "the judge also sees the start page"
+    assert [len(pictures(body)) for body in talk.agent + talk.judge] == [1] * (3 + 4), (
+        "the judge also sees the start page"
+    )
     field, label, said, plain, button = (
         (110, 105, 280, 30),
         (100, 88, 14, 10),

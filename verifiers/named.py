@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ..core.errors import UsageError
 from ..core.protocols import Verifier
@@ -50,6 +50,7 @@ class _WebJudge:
     think: bool = False
     screenshot: bool = False
     accept: float | None = None
+    scope: Literal["state", "answer"] = "state"
     name: str = "web judge"
 
     def made(self) -> Verifier:
@@ -60,6 +61,7 @@ class _WebJudge:
             think=self.think,
             screenshot=self.screenshot,
             accept=self.accept,
+            scope=self.scope,
             name=self.name,
         )
 

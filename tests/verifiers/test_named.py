@@ -15,6 +15,7 @@ from branchwise.verifiers import (
     ProgramAgreement,
     Vote,
     WrittenTests,
+    web_judge,
 )
 from branchwise.verifiers.named import VERIFIERS, parse_verifier
 
@@ -33,6 +34,7 @@ from branchwise.verifiers.named import VERIFIERS, parse_verifier
         ("group-scores:k=4,meta=check", GroupScores(k=4, meta="check")),
         ("written-tests:function=add,scope=set", WrittenTests(function="add", scope="set")),
         ("complete", Complete()),
+        ("web-judge:scope=answer,votes=2", web_judge(scope="answer", votes=2)),
     ],
 )
 def test_a_name_with_options_is_a_verifier(text: str, verifier: object) -> None:

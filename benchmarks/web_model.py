@@ -47,6 +47,8 @@ RUNS = 4
 CONTEXT_TOKENS = 6144
 SEED = 1
 DEPTH = 12
+MARGIN = 0.1
+"""It judges a state differently by some hundredths from call to call; what it does first of all is mostly what it is best at."""
 PATIENCE = 0.02
 """The small model's values of states of a task differ by some hundredths."""
 
@@ -134,7 +136,8 @@ class Bench:
             sampling=bw.Sampling(max_tokens=120, temperature=way.temperature),
             pictures_mb=0,
         )
-        agent = replace(agent, distinct=way.distinct, slots=SLOTS)
+        select = bw.search.Best(margin=MARGIN) if way.judged else None
+        agent = replace(agent, distinct=way.distinct, select=select, slots=SLOTS)
         result = await self._runner.run(agent, Task(prompt=task.goal), bw.Budget(tokens=self._tokens), seed=SEED)
         value, done, any_done = await self._scored(task, result)
         usage = result.usage

@@ -22,15 +22,20 @@ class Best:
 
     Args:
         aggregate: what a trajectory is worth by the values of its judged steps.
+        margin: the first whole trajectory, which a model makes before it is made to do something else, is chosen unless another is
+            accepted or worth so much more, >= 0. For judges whose values differ by less from call to call.
 
     Raises:
-        UsageError: there is no such `aggregate`.
+        UsageError: there is no such `aggregate`, or `margin` is out of range.
     """
 
     name: ClassVar[str] = "best"
     aggregate: Aggregate = "last"
+    margin: float = 0.0
 
     def __post_init__(self) -> None:
+        if not self.margin >= 0.0:
+            raise UsageError(f"margin={self.margin!r} is out of range; it must be at least 0")
         if self.aggregate not in get_args(Aggregate):
             raise UsageError(
                 f"aggregate={self.aggregate!r} is unknown; it must be one of {', '.join(get_args(Aggregate))}"
@@ -38,10 +43,17 @@ class Best:
 
     def choose(self, view: TreeView) -> Appraisal:
         """Return the best node by its verdicts."""
-        if self.aggregate == "last":
-            return Appraisal(best_by_verdict(view))
         whole = any(node.answer is not None for node in view)
-        return Appraisal(best_by_verdict(view, lambda node: self._worth(node, view, whole=whole)))
+
+        def worth(node: NodeId) -> float | None:
+            return view.value(node) if self.aggregate == "last" else self._worth(node, view, whole=whole)
+
+        best = best_by_verdict(view, worth)
+        first = next((node.id for node in view if node.answer is not None and eligible(view, node)), None)
+        if best is None or first is None or not self.margin or view.passed(best):
+            return Appraisal(best)
+        better = (worth(best) or 0.0) - (worth(first) or 0.0)
+        return Appraisal(first if better < self.margin else best)
 
     def _worth(self, node: NodeId, view: TreeView, *, whole: bool) -> float | None:
         """A trajectory's value; where there are whole ones, prefixes have none."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
+from branchwise.core.errors import UsageError
 from branchwise.core.events import Expanded, Judged, Pruned
 from branchwise.core.tree import Tree
 from branchwise.core.types import ROOT, Node, NodeId, Verdict, WorkId
-from branchwise.search import best_by_verdict
+from branchwise.search import Best, best_by_verdict
 
 
 class Grove:
@@ -55,6 +58,24 @@ def test_unjudged_answers_come_last() -> None:
     assert best_by_verdict(grove.tree) == answer
     judged = grove.node(0.0)
     assert best_by_verdict(grove.tree) == judged
+
+
+def test_the_first_whole_one_stays_unless_another_is_clearly_better() -> None:
+    """By the margin, or accepted; prefixes count as others, and without a whole one the best is chosen."""
+    grove = Grove()
+    prefix = grove.node(0.42)
+    assert Best(margin=0.1).choose(grove.tree).node == prefix
+    first = grove.node(0.4, answer="")
+    close = grove.node(0.49, answer="")
+    assert Best().choose(grove.tree).node == close
+    assert Best(margin=0.1).choose(grove.tree).node == first
+    better = grove.node(0.51, answer="")
+    assert Best(margin=0.1).choose(grove.tree).node == better
+    assert Best(margin=0.5).choose(grove.tree).node == first
+    accepted = grove.node(0.3, passed=True, answer="")
+    assert Best(margin=0.5).choose(grove.tree).node == accepted
+    with pytest.raises(UsageError, match="margin"):
+        Best(margin=-0.1)
 
 
 def test_neither_the_root_nor_what_was_pruned() -> None:

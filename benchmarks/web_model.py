@@ -213,16 +213,15 @@ async def collect(chosen: Sequence[str], ways: Sequence[str], tokens: int, state
         shop, family = stack.enter_context(Shop()), stack.enter_context(MiniWoB())
         bar = stack.enter_context(Progress(console=Console(stderr=True), transient=True))
         row = bar.add_task("measuring", total=len(chosen) * len(ways))
-        waiting = [(name, way) for name in chosen for way in ways]
-        waiting.reverse()
+        names = iter(chosen)
 
         async def work() -> None:
-            while waiting:
-                name, way = waiting.pop()
+            for name in names:
                 task = TASKS[name].on(shop) if name in TASKS else await family.task(name, SEED)
-                bar.update(row, description=f"{name}, {way}")
-                await bench.measure(task, way)
-                bar.advance(row)
+                for way in ways:
+                    bar.update(row, description=f"{name}, {way}")
+                    await bench.measure(task, way)
+                    bar.advance(row)
 
         # One browser for all of them: as long as one leases it, it stays.
         standing = await bw.web.Browser(site=shop.site()).start("standing", Path(folder))

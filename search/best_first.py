@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -42,8 +41,6 @@ class BestFirst(BaseStrategy):
     wait: bool = False
     _issued: dict[NodeId, int] = field(default_factory=dict[NodeId, int], init=False, repr=False)
     """Expansions of each node that were started and did not come to nothing."""
-    _open: Counter[NodeId] = field(default_factory=Counter[NodeId], init=False, repr=False)
-    """Expansions of each node of which nothing has come yet, or what came is not judged."""
     _resting: set[NodeId] = field(default_factory=set[NodeId], init=False, repr=False)
     """Nodes that wait for what came of them to be judged."""
     _frontier: Frontier[NodeId] = field(default_factory=Frontier[NodeId], init=False, repr=False)
@@ -91,29 +88,30 @@ class BestFirst(BaseStrategy):
         if isinstance(work, Prune):
             self._duplicates.pop(work.node, None)
         elif isinstance(work, Expand):
-            self._open[work.node] += 1
             self._count(work.node, 1, view)
+            if self.wait and work.node in self._frontier:
+                self._frontier.remove(work.node)
+                self._resting.add(work.node)
 
     def undone(self, work: WorkId, node: NodeId, view: TreeView) -> None:  # noqa: ARG002 - the base's signature
         """Give the expansion back, or the node up where too many failed."""
-        self._open[node] -= 1
         self._count(node, -1, view)
+        self._rested(node, view)
         if view.failures(node) >= MAX_FAILURES * self.width:
             self._frontier.remove(node)
-            self._resting.discard(node)
 
     def _count(self, node: NodeId, by: int, view: TreeView) -> None:
         issued = self._issued.get(node, 0) + by
         if by:
             self._issued[node] = issued
-        if node not in self._frontier and node not in self._resting:
-            return
-        if self.wait and self._open[node] > 0:
-            self._frontier.remove(node)
-            self._resting.add(node)
-        else:
-            self._resting.discard(node)
+        if node in self._frontier:
             self._frontier.put(node, self._priority(node, view, issued))
+
+    def _rested(self, node: NodeId, view: TreeView) -> None:
+        """Put a node that waited back into the frontier."""
+        if node in self._resting:
+            self._resting.remove(node)
+            self._frontier.put(node, self._priority(node, view, self._issued.get(node, 0)))
 
     def revalued(self, node: NodeId, view: TreeView) -> None:
         """Rank a waiting node by its new value."""
@@ -123,9 +121,7 @@ class BestFirst(BaseStrategy):
         """Put a judged node into the frontier, unless it is finished, too deep or a duplicate."""
         here = view[node]
         if here.parent is not None:
-            self._open[here.parent] -= 1
-            if here.parent in self._resting:
-                self._count(here.parent, 0, view)
+            self._rested(here.parent, view)
         if view.status(node) != "live":
             return
         if self.deduplicate and (twin := self._remember(here)) is not None and self._moved(here, view):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal, get_args
 
 from ..core.errors import UsageError
@@ -44,19 +45,18 @@ class Best:
     def choose(self, view: TreeView) -> Appraisal:
         """Return the best node by its verdicts."""
         whole = any(node.answer is not None for node in view)
-
-        def worth(node: NodeId) -> float | None:
-            return view.value(node) if self.aggregate == "last" else self._worth(node, view, whole=whole)
-
+        worth = partial(self._worth, view=view, whole=whole)
         best = best_by_verdict(view, worth)
-        first = next((node.id for node in view if node.answer is not None and eligible(view, node)), None)
-        if best is None or first is None or not self.margin or view.passed(best):
+        if best is None or not self.margin or view.passed(best):
             return Appraisal(best)
+        first = next((node.id for node in view if node.answer is not None and eligible(view, node)), best)
         better = (worth(best) or 0.0) - (worth(first) or 0.0)
         return Appraisal(first if better < self.margin else best)
 
     def _worth(self, node: NodeId, view: TreeView, *, whole: bool) -> float | None:
-        """A trajectory's value; where there are whole ones, prefixes have none."""
+        """A trajectory's value; of several steps together prefixes have none where there are whole ones."""
+        if self.aggregate == "last":
+            return view.value(node)
         if whole and view[node].answer is None:
             return None
         values = [value for step in view.path(node) if step.id != ROOT and (value := view.value(step.id)) is not None]

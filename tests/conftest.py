@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from branchwise.core.protocols import Sandboxes
-from branchwise.core.settings import home
+from branchwise.models.catalog import models_folder
 from branchwise.sandboxes import Docker
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))  # the shop is one
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session", autouse=True)
 def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A home of the tests' own, so that their runs are not among the user's; models are the user's."""
-    models = home() / "models"
+    models = models_folder()
     models.mkdir(parents=True, exist_ok=True)
     folder = tmp_path_factory.mktemp("home")
     (folder / "models").symlink_to(models)

@@ -135,7 +135,6 @@ def web_judge(
         model=model,
         max_tokens=256 if think else 24,
         scope=scope,
-        semantics="value" if scope == "state" else "outcome",
         name=name,
     )
     return judge if votes == 1 else Vote(judge, k=votes)

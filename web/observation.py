@@ -71,8 +71,8 @@ class Observation:
             tail.append(f"(part {self.part} of {self.parts}{more})")
         above = [f"({self.above} more above: scroll up, or read)"] if self.above else []
         below = [f"({self.below} more below: scroll down, or read)"] if self.below else []
-        page = [*above, *self.own_lines, *below, *self.lines_around]
-        return "\n".join([*head, FENCE_OPEN, *own, *changes, *page, FENCE_CLOSE, *tail])
+        lines = [*head, FENCE_OPEN, *own, *changes, *above, *self.own_lines, *below, *self.lines_around, FENCE_CLOSE, *tail]
+        return "\n".join(lines)
 
 
 def changes(before: Sequence[str], after: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 
 import pytest
 
@@ -138,44 +137,6 @@ async def test_frames_and_shadow_trees_are_parts_of_the_page(start: Start) -> No
     assert 'button "Lit"' in shown(await do(env, '"Shadow"'))
     field = ref(await env.observe(), '"City"')
     assert '"City" = "Ghent"' in shown(await env.act(parse_action({"do": "fill", "ref": field, "text": "Ghent"})))
-    await env.close()
-
-
-AROUND = """<!doctype html><title>Parts</title>
-<header><a href="/">Cart (0)</a><nav><a href="/help">Help</a></nav></header><div role="navigation"><iframe src="/frame"></iframe></div>
-<div role="constructor"><a href="/role">Odd role</a></div>
-<main><article><header><h2>Lamp</h2></header><button>Add to cart</button><footer>By Ann</footer></article><nav><a href="?2">Page 2</a></nav></main>
-<header></header><footer><a href="/terms">Terms</a></footer><p>Last words</p>"""
-
-
-async def test_what_lies_around_a_page_is_told_after_it(start: Start, site: SmallSite) -> None:
-    """Headers, navigation and footers, under their names; those of an article or of the main part are parts of these."""
-    site.pages["/around"] = AROUND
-    env = await (await start("/around")).open()
-    seen = await env.observe()
-    told = [re.sub(r"\[\w+\]", "*", line) for line in seen.lines]
-    own = ['* link "Odd role"', "## Lamp", '* button "Add to cart"', "By Ann", '* link "Page 2"', "Last words"]
-    navigation = ["(navigation:)", "(frame:)", '* button "Inner" * textbox "City"', "(end of frame)"]
-    assert told[: -seen.around] == own
-    assert told[-seen.around :] == [
-        "(header:)", '* link "Cart (0)"', '* link "Help"', *navigation, "(footer:)", '* link "Terms"'
-    ]  # fmt: skip
-    assert seen.text.index("Last words") < seen.text.index("(header:)")
-    await env.close()
-
-
-async def test_what_lies_around_a_long_page_is_in_its_first_part(start: Start, site: SmallSite) -> None:
-    """A search field that stands above two thousand rows can be used at once; parts keep to the limit and nothing is told twice."""
-    rows = "".join(f"<p>Row {n}</p>" for n in range(400))
-    site.pages["/long"] = f"<!doctype html><header><input type=search aria-label=Seek></header>{rows}"
-    env = await (await start("/long", limit_chars=600)).open()
-    first = (await env.act(Read())).observation
-    assert first is not None
-    pages = [(await env.act(Read(part=part))).observation for part in range(1, first.parts + 1)]
-    lines = [line for page in pages if page is not None for line in page.lines]
-    assert first.lines[-2:] == ("(header:)", '[e1] searchbox "Seek"')
-    assert sorted(lines) == sorted([*first.lines[-2:], *(f"Row {n}" for n in range(400))])
-    assert all(sum(len(line) + 1 for line in page.lines) <= 601 for page in pages if page is not None)
     await env.close()
 
 

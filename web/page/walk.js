@@ -92,20 +92,14 @@ function observe(options) {
     const main = part();
     const around = part();
     let here = main;
-    let section = ""; // the part around that this is
-    let named = ""; // the one that was named last
+    let named = ""; // the part around that was named last
     let own = 0; // how many of the elements around this one have headers of their own
     const out = { above: 0, below: 0 };
     let line = "";
 
-    const begin = () => {
-        if (here === main || section === named) return;
-        here.lines.push(`(${section}:)`);
-        named = section;
-    };
     const flush = () => {
         const text = line.trim().replace(/^- (?=\[(?:f\d+)?e\d+\])/, ""); // a reference begins an item well enough
-        if (text && text !== "-" && text !== "|") { begin(); here.lines.push(text); }
+        if (text && text !== "-" && text !== "|") here.lines.push(text);
         line = "";
     };
     const say = (text) => {
@@ -159,7 +153,7 @@ function observe(options) {
     };
 
     const element = (node, tag, depth, muted) => {
-        if (tag === "IFRAME" || tag === "FRAME") { flush(); begin(); here.frames.push([here.lines.length, frameIndex(node), refOf(node)]); return; }
+        if (tag === "IFRAME" || tag === "FRAME") { flush(); here.frames.push([here.lines.length, frameIndex(node), refOf(node)]); return; }
         if (tag === "LABEL" && node.control) { label(node, depth); return; }
         const role = roleOf(node);
         const kind = kindOf(node, role);
@@ -188,9 +182,10 @@ function observe(options) {
     const aside = (node, name, depth, muted) => {
         flush();
         here = around;
-        section = name;
+        const before = around.lines.length;
         descend(node, depth, muted);
         flush();
+        if (name !== named && around.lines.length > before) { around.lines.splice(before, 0, `(${name}:)`); named = name; }
         here = main;
     };
 

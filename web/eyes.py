@@ -112,13 +112,7 @@ class Eyes:
 
 
 def _cut(seen: Observation, part: int, limit_chars: int) -> Observation:
-    """Return a part of an observation. The first of several tells what lies around the page's own part, too, unless that is most of it."""
     parts = in_parts(seen.lines, limit_chars)
-    around = seen.around if len(parts) == 1 else 0
-    if len(parts) > 1 and (size := sum(len(line) + 1 for line in seen.lines_around)) <= limit_chars // 2:
-        first, *others = in_parts(seen.own_lines, limit_chars - size)
-        parts = [(*first, *seen.lines_around), *others]
-        around = seen.around if part == 1 else 0
     if part > len(parts):
         raise ActionFailed(f"there is no part {part}; the page has {len(parts)}")
-    return replace(seen, lines=parts[part - 1], around=around, part=part, parts=len(parts))
+    return replace(seen, lines=parts[part - 1], part=part, parts=len(parts))

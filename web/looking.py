@@ -14,7 +14,6 @@ from .observation import Observation
 from .script import REFERENCE
 
 _REF = re.compile(r"\[((?:f\d+)?e\d+)\]")
-_PARTS = ("main", "around")
 _FRAMES_MOST = 64
 _FRAME_SECONDS = 3.0
 
@@ -47,8 +46,7 @@ async def look(live: Live, *, screens: float, whole: bool = False, told: bool = 
     frames = live.frames(page)[:_FRAMES_MOST]
     looks = await _all(live, frames, screens, whole=whole)
     main = looks[frames[0]]
-    own, around = [await _spliced(live, frames[0], part, looks) for part in _PARTS]
-    lines = (*own, *around)
+    lines = await _spliced(live, frames[0], looks)
     refs = frozenset(ref for line in lines for ref in _REF.findall(line))
     said = live.take_messages() if told else ()
     if live.chooser is not None:
@@ -59,8 +57,7 @@ async def look(live: Live, *, screens: float, whole: bool = False, told: bool = 
     return Observation(
         _short(str(main["url"]), 300),
         str(main["title"]),
-        lines,
-        around=len(around),
+        tuple(lines),
         above=int(main["above"]),
         below=int(main["below"]),
         tabs=tabs,
@@ -99,21 +96,20 @@ async def _all(live: Live, frames: Sequence[Frame], screens: float, *, whole: bo
     return looks
 
 
-async def _spliced(live: Live, frame: Frame, part: str, looks: Looks, depth: int = 0) -> list[str]:
-    """Return the lines of a part of a frame with those of the frames inside it where they lie."""
+async def _spliced(live: Live, frame: Frame, looks: Looks, depth: int = 0) -> list[str]:
+    """Return a frame's lines with those of the frames inside it where they lie."""
     lines: list[str] = []
     inner = {int(looks[child]["index"]): child for child in frame.child_frames if child in looks}
-    found = looks[frame][part]
-    own: list[str] = str(found["text"]).split("\n") if found["text"] else []
+    own: list[str] = str(looks[frame]["text"]).split("\n") if looks[frame]["text"] else []
     told = 0
-    for before, number, ref in cast("Sequence[tuple[int, int, int]]", found["frames"]):
+    for before, number, ref in cast("Sequence[tuple[int, int, int]]", looks[frame]["frames"]):
         lines += own[told:before]
         told = before
         child = inner.get(number) if number >= 0 else await _hosted(frame, ref, looks)
         if child is None or depth > 8:
             lines.append("(a frame that does not answer)")
             continue
-        within = [line for each in _PARTS for line in await _spliced(live, child, each, looks, depth + 1)]
+        within = await _spliced(live, child, looks, depth + 1)
         lines += ["(frame:)", *within, "(end of frame)"] if within else []
     return lines + own[told:]
 

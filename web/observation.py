@@ -25,8 +25,6 @@ class Observation:
     title: str
     lines: tuple[str, ...]
     """What is in view and a screen above and below it, one line per block of text."""
-    around: int = 0
-    """How many of the last lines tell what lies around the page's own part: headers, navigation, footers."""
     above: int = 0
     """Blocks further up that are not shown."""
     below: int = 0
@@ -46,16 +44,6 @@ class Observation:
     refs: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
-    def own_lines(self) -> tuple[str, ...]:
-        """The lines of the page's own part."""
-        return self.lines[: len(self.lines) - self.around]
-
-    @property
-    def lines_around(self) -> tuple[str, ...]:
-        """The lines of what lies around it."""
-        return self.lines[len(self.lines) - self.around :]
-
-    @property
     def text(self) -> str:
         """All of it, the page's own words within a fence."""
         head = [f"tab {self.tab} of {len(self.tabs)}: " + " | ".join(self.tabs)] if len(self.tabs) > 1 else []
@@ -71,7 +59,7 @@ class Observation:
             tail.append(f"(part {self.part} of {self.parts}{more})")
         above = [f"({self.above} more above: scroll up, or read)"] if self.above else []
         below = [f"({self.below} more below: scroll down, or read)"] if self.below else []
-        lines = [*head, FENCE_OPEN, *own, *changes, *above, *self.own_lines, *below, *self.lines_around, FENCE_CLOSE, *tail]
+        lines = [*head, FENCE_OPEN, *own, *changes, *above, *self.lines, *below, FENCE_CLOSE, *tail]
         return "\n".join(lines)
 
 

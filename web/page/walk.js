@@ -5,9 +5,6 @@ const BLOCKS = new Set((
     "H4 H5 H6 HEADER HR HTML LEGEND LI MAIN NAV OL OPTGROUP P PRE SECTION SUMMARY TABLE TBODY TFOOT THEAD TR UL BR"
 ).split(" "));
 const NESTED = "a[href],button,input:not([type=hidden]),select,textarea,[role=button],[role=link],[role=checkbox],[role=menuitem],[tabindex]";
-// What lies around a page's own part, mostly the same wherever one goes on a site, and what has headers of its own.
-const AROUND = new Map([["banner", "header"], ["navigation", "navigation"], ["contentinfo", "footer"]]);
-const OWN = new Set(["MAIN", "ARTICLE", "SECTION", "ASIDE"]);
 const DEPTH = 400;
 const TEXT_CHARS = 800;
 const OPTIONS = 12;
@@ -88,18 +85,14 @@ function observe(options) {
     const height = window.innerHeight;
     const top = options.whole ? -Infinity : -height * options.screens;
     const bottom = options.whole ? Infinity : height * (1 + options.screens);
-    const part = () => ({ lines: [], frames: [] }); // of a frame: before which line it lies, its number, its reference
-    const main = part();
-    const around = part();
-    let here = main;
-    let named = ""; // the part around that was named last
-    let own = 0; // how many of the elements around this one have headers of their own
+    const lines = [];
+    const frames = []; // before which line each lies, its number, its reference
     const out = { above: 0, below: 0 };
     let line = "";
 
     const flush = () => {
         const text = line.trim().replace(/^- (?=\[(?:f\d+)?e\d+\])/, ""); // a reference begins an item well enough
-        if (text && text !== "-" && text !== "|") here.lines.push(text);
+        if (text && text !== "-" && text !== "|") lines.push(text);
         line = "";
     };
     const say = (text) => {
@@ -153,7 +146,7 @@ function observe(options) {
     };
 
     const element = (node, tag, depth, muted) => {
-        if (tag === "IFRAME" || tag === "FRAME") { flush(); here.frames.push([here.lines.length, frameIndex(node), refOf(node)]); return; }
+        if (tag === "IFRAME" || tag === "FRAME") { flush(); frames.push([lines.length, frameIndex(node), refOf(node)]); return; }
         if (tag === "LABEL" && node.control) { label(node, depth); return; }
         const role = roleOf(node);
         const kind = kindOf(node, role);
@@ -171,22 +164,7 @@ function observe(options) {
         } else if (role === "progressbar" || role === "meter") {
             say(tame(`${role} ${quoted(nameOf(node, role))} ${squeeze(String(node.getAttribute("aria-valuenow") || node.value || ""))}`));
         }
-        if (here === main && !own && AROUND.has(role)) { aside(node, AROUND.get(role), depth, muted); return; }
-        const owns = OWN.has(tag) || role === "main" ? 1 : 0;
-        own += owns;
         descend(node, depth, muted);
-        own -= owns;
-    };
-
-    // What a page is there for comes first: of two things that are called alike, a small model takes the one it reads first.
-    const aside = (node, name, depth, muted) => {
-        flush();
-        here = around;
-        const before = around.lines.length;
-        descend(node, depth, muted);
-        flush();
-        if (name !== named && around.lines.length > before) { around.lines.splice(before, 0, `(${name}:)`); named = name; }
-        here = main;
     };
 
     const widget = (node, tag, kind, depth, muted) => {
@@ -224,11 +202,9 @@ function observe(options) {
 
     if (document.body) visit(document.body, 0, false);
     flush();
-    // One text gets through to the other side much faster than many.
-    const told = ({ lines, frames }) => ({ text: lines.join("\n"), frames });
     return {
-        main: told(main),
-        around: told(around),
+        text: lines.join("\n"), // one text gets through to the other side much faster than many
+        frames,
         next: nextNumber,
         title: tame(document.title.slice(0, 200)),
         url: location.href,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 
 import docker
 import pytest
+from docker.errors import APIError
 from pydantic import ValidationError
 
 from branchwise.core.errors import SandboxLost, SandboxStartFailed
@@ -106,6 +108,7 @@ from branchwise.sandboxes.docker_engine import DockerEngine
 attach = DockerEngine._attach
 def killed(self, number):
     attach(self, number)
+    print(number, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 DockerEngine._attach = killed
 spec = Docker(memory_mb=256, workspace_mb=48, scratch_mb=16, max_idle=0)
@@ -115,10 +118,12 @@ asyncio.run(spec.start(sys.argv[1], pathlib.Path(sys.argv[2])))
 
 async def test_a_container_that_was_made_and_never_started_is_reaped(engine: DockerEngine, tmp_path: Path) -> None:
     """After SIGKILL between the two nothing runs; what there is of it goes with the next start."""
-    client = await asyncio.create_subprocess_exec(sys.executable, "-c", BETWEEN, "test-between", str(tmp_path))
-    assert await client.wait() == -signal.SIGKILL
-    (made,) = containers(engine, "test-between")
-    assert made["State"] == "created"
+    command = [sys.executable, "-c", BETWEEN, "test-between", str(tmp_path)]
+    client = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    told, _ = await client.communicate()
+    assert (client.returncode, len(told.split())) == (-signal.SIGKILL, 1)
+    # None, where a run that starts meanwhile has taken it away already.
+    assert {container["State"] for container in containers(engine, "test-between")} <= {"created"}
     supply = await SMALL.start("test-after", tmp_path)
     assert containers(engine, "test-between") == []
     await supply.aclose()
@@ -172,25 +177,26 @@ def test_reaper_takes_only_what_dead_owners_left(engine: DockerEngine) -> None:
     }
     from branchwise.sandboxes.image import ensure_base_image
 
-    client = docker.from_env()
     image = ensure_base_image(engine, ("pytest",))
+
+    def make(labels: dict[str, str]) -> str:
+        number: str = engine.api.create_container(image, ["sleep", "600"], labels=labels)["Id"]
+        return number
+
     made = {
-        name: client.containers.create(
-            image, ["sleep", "600"], labels={LABEL: "sandbox", RUN_LABEL: "test-reap", OWNER_LABEL: str(owner)}
-        )
+        name: make({LABEL: "sandbox", RUN_LABEL: "test-reap", OWNER_LABEL: str(owner)})
         for name, owner in owners.items()
     }
-    made["foreign"] = client.containers.create(image, ["sleep", "600"], labels={OWNER_LABEL: str(owners["dead"])})
-    made["reused"].start()
+    made["foreign"] = make({OWNER_LABEL: str(owners["dead"])})
     try:
-        reaped = engine.reap()
-        assert {made["dead"].id, made["reused"].id} <= set(reaped)
-        left = {container.id for container in client.containers.list(all=True)}
-        assert {name for name, container in made.items() if container.id in left} == {"alive", "elsewhere", "foreign"}
+        with contextlib.suppress(APIError):  # a run that starts meanwhile has taken it away already
+            engine.api.start(made["reused"])
+        engine.reap()
+        left = {container["Id"] for container in engine.api.containers(all=True)}
+        assert {name for name, number in made.items() if number in left} == {"alive", "elsewhere", "foreign"}
     finally:
-        for container in made.values():
-            engine.remove(str(container.id))
-        client.close()
+        for number in made.values():
+            engine.remove(number)
 
 
 async def test_container_is_hardened(engine: DockerEngine, tmp_path: Path) -> None:

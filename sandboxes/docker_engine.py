@@ -150,7 +150,13 @@ class DockerEngine:
             raise
         except ENGINE_ERRORS as error:
             raise self._why_not(settings, error) from error
-        streams = await asyncio.open_connection(sock=stream, limit=1 << 20)
+        try:
+            streams = await asyncio.open_connection(sock=stream, limit=1 << 20)
+        except BaseException:  # given up in between
+            stream.close()
+            with contextlib.suppress(*ENGINE_ERRORS):
+                await asyncio.to_thread(self.remove, number)
+            raise
         return ContainerTransport(number, streams, self._end)
 
     def _start(self, settings: ContainerSettings, run_id: str) -> tuple[str, socket.socket]:

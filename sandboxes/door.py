@@ -82,15 +82,39 @@ def path_inside(name: str) -> str:
     return f"{DOOR_FOLDER}/{name}"
 
 
-async def knock(listener: socket.socket) -> None:
-    """Wait until somebody has connected. Who is cancelled meanwhile has accepted nobody, whom nobody else would then close."""
+async def knock(listener: socket.socket, *others: asyncio.Future[Any], timeout_seconds: float | None = None) -> bool:
+    """Wait until somebody has connected, or something else is done, or the time is over.
+
+    Nobody is accepted here, and nothing is waited for once it is known: who is cancelled meanwhile has accepted nobody, whom nobody
+    else would then close.
+
+    Args:
+        listener: does not block.
+        others: what else may come first.
+        timeout_seconds: longest wait; None: without end.
+
+    Returns:
+        Whether somebody has connected.
+    """
     loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    loop.add_reader(listener, ready.set)
+    knocked: asyncio.Future[None] = loop.create_future()
+
+    def told() -> None:
+        if not knocked.done():
+            knocked.set_result(None)
+
+    loop.add_reader(listener, told)
     try:
-        await ready.wait()
+        await asyncio.wait({knocked, *others}, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
         loop.remove_reader(listener)
+    return knocked.done()
+
+
+def close_unwanted(coming: asyncio.Future[socket.socket]) -> None:
+    """Close a socket that comes when nobody waits for it any more. To be called when `coming` is done."""
+    if not coming.cancelled() and coming.exception() is None:
+        coming.result().close()
 
 
 def _home() -> Path:

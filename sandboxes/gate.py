@@ -17,7 +17,7 @@ from typing import Protocol
 
 from ..core.errors import SandboxStartFailed
 from .companions import AccompaniedTransport
-from .door import Door, knock, path_inside
+from .door import Door, close_unwanted, knock, path_inside
 from .egress import Egress
 from .forwarding import Visit
 from .network import PROXY_PORT
@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 GATE = "gate"
 """The name of the socket in the door's folder by which a container hands its own over."""
 _HANDOVER_SECONDS = 10.0
+_CLOSE_SECONDS = 1.0
+"""Who holds the sandbox's end of the socket may keep a thread in accept."""
 _PACE_SECONDS = 0.005
 """Between two connections, so that a program that makes nothing but connections cannot keep this process busy."""
 
@@ -149,8 +151,13 @@ class Gate:
         while True:
             await self._slots.acquire()
             await knock(self._listener)
+            accepting = loop.run_in_executor(self._egress.acceptor, lambda: self._listener.accept()[0])
             try:
-                connection, _ = await loop.run_in_executor(self._egress.acceptor, self._listener.accept)
+                connection = await asyncio.shield(accepting)
+            except asyncio.CancelledError:
+                accepting.add_done_callback(close_unwanted)
+                await asyncio.wait({accepting}, timeout=_CLOSE_SECONDS)  # `close` frees the thread
+                raise
             except OSError as error:
                 self._slots.release()
                 if error.errno not in {errno.EAGAIN, errno.ECONNABORTED}:
@@ -199,12 +206,15 @@ async def open_gate(
     Raises:
         SandboxStartFailed: it has handed over none; it is ended.
     """
+    receiving = asyncio.create_task(asyncio.to_thread(receive))
     try:
-        listener = await asyncio.to_thread(receive)
+        listener = await asyncio.shield(receiving)
     except OSError as error:
         await sandbox.kill()
         raise SandboxStartFailed(f"the sandbox's way to the network did not open: {error}") from error
     except BaseException:
         await sandbox.kill()
+        await asyncio.wait({receiving})  # it has come by now, or does not any more
+        close_unwanted(receiving)
         raise
     transport.add(Gate(listener, egress))

@@ -75,17 +75,13 @@ class WireTransport:
         Raises:
             OSError: somebody else has connected.
         """
-        knocking = asyncio.create_task(knock(self._listener))
         self._life = asyncio.create_task(self._attached.read(), name="sandbox-life")
         try:
-            await asyncio.wait({knocking, self._life}, return_when=asyncio.FIRST_COMPLETED)
-            if not knocking.done():
+            if not await knock(self._listener, self._life):
                 life, self._life = self._life, None
                 return life.result()
             connection, _ = self._listener.accept()
         finally:
-            knocking.cancel()
-            await asyncio.wait({knocking})
             self._listener.close()
             self._settled = True
         with connection:

@@ -241,16 +241,10 @@ async def _connected(watch: asyncio.Task[str], listener: socket.socket) -> Keepe
         SandboxStartFailed: it has ended, or does not connect.
     """
     listener.setblocking(False)
-    knocking = asyncio.create_task(knock(listener))
-    try:
-        await asyncio.wait({knocking, watch}, timeout=_START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        if not knocking.done():
-            said = watch.result() if watch.done() else f"it has not begun within {_START_SECONDS:g} s"
-            raise SandboxStartFailed(f"the browser's container did not start: {said or 'it said nothing'}")
-        return Keeper(listener.accept()[0])
-    finally:
-        knocking.cancel()
-        await asyncio.gather(knocking, return_exceptions=True)
+    if not await knock(listener, watch, timeout_seconds=_START_SECONDS):
+        said = watch.result() if watch.done() else f"it has not begun within {_START_SECONDS:g} s"
+        raise SandboxStartFailed(f"the browser's container did not start: {said or 'it said nothing'}")
+    return Keeper(listener.accept()[0])
 
 
 def _program(programs: Sequence[str]) -> bytes:

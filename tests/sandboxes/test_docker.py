@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -126,6 +127,44 @@ async def test_a_container_that_was_made_and_never_started_is_reaped(engine: Doc
     assert {container["State"] for container in containers(engine, "test-between")} <= {"created"}
     supply = await SMALL.start("test-after", tmp_path)
     assert containers(engine, "test-between") == []
+    await supply.aclose()
+
+
+@pytest.mark.parametrize("moment", ["while the engine works on it", "when it has just been started"])
+async def test_a_start_that_is_given_up_leaves_nothing(
+    engine: DockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Once the cancelled start has returned there is no container, no matter how far it had come."""
+    supply = await SMALL.model_copy(update={"max_idle": 0}).start("test-given-up", tmp_path)
+    held = await supply.open()
+    before = {container["Id"] for container in containers(engine, "test-given-up")}
+    reached, loop = asyncio.Event(), asyncio.get_running_loop()
+    if moment == "while the engine works on it":
+        attach = DockerEngine._attach
+
+        def attached(self: DockerEngine, number: str) -> socket.socket:
+            loop.call_soon_threadsafe(reached.set)
+            time.sleep(0.2)
+            return attach(self, number)
+
+        monkeypatch.setattr(DockerEngine, "_attach", attached)
+    else:
+
+        async def connected(**_: object) -> None:
+            reached.set()
+            await asyncio.sleep(60)
+
+        monkeypatch.setattr("branchwise.sandboxes.docker_engine.asyncio.open_connection", connected)
+    opening = asyncio.create_task(supply.open())
+    await reached.wait()
+    (start,) = supply.pool._starts
+    start.cancel()
+    await asyncio.wait({start})
+    assert {container["Id"] for container in containers(engine, "test-given-up")} == before
+    opening.cancel()
+    await asyncio.wait({opening})
+    monkeypatch.undo()
+    await held.close()
     await supply.aclose()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import json
 import logging
 import os
@@ -344,6 +346,20 @@ async def test_connections_are_limited(site: Site) -> None:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
         assert proxy.gate._visits == set()
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_closed_as_somebody_connects(turns: int) -> None:
+    """However far a connection had come when the gate closes: it is cut, and not forgotten."""
+    async with Proxy(Allow("allowed.test"), Names({})) as proxy:
+        with socket.create_connection(("127.0.0.1", proxy.port)) as visitor:
+            visitor.setblocking(False)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await proxy.gate.close()
+            with contextlib.suppress(ConnectionResetError):
+                assert await asyncio.get_running_loop().sock_recv(visitor, 1) == b""
+    gc.collect()
 
 
 async def test_refusals_are_told_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -309,3 +309,23 @@ async def test_given_up_as_somebody_connects(meeting: Meeting) -> None:
         assert await reader.read() == b""
     writer.close()
     gc.collect()
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_given_up_while_the_worker_is_let_in(meeting: Meeting, turns: int) -> None:
+    """However far a start had come when it is given up: no connection is forgotten."""
+    opening = asyncio.create_task(meeting.channel.open(60))
+    with socket.socket(socket.AF_UNIX) as worker:
+        worker.settimeout(5)
+        worker.connect(str(meeting.door.folder / WIRE))
+        worker.send(meeting.transport.told["secret"].encode())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        opening.cancel()
+        await meeting.channel.close()
+        await asyncio.wait({opening})
+        meeting.door.close()  # as whoever has started the container does
+        with contextlib.suppress(ConnectionResetError):
+            while worker.recv(1 << 10):  # ends: nobody holds the other end any more
+                pass
+    gc.collect()

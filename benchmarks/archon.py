@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import itertools
 import json
-import os
 import random
 import re
 import sys
@@ -25,6 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
+from public_data import DATA
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -40,9 +40,6 @@ from branchwise.graphs import LocalRunner, RunStore
 from branchwise.graphs.teams.architecture import Exercise, score_by
 from branchwise.graphs.teams.tuning import Measured, Notes, Tuned, Tuner
 from branchwise.models import RecordedModel, connect
-
-DATA = Path(os.environ.get("BRANCHWISE_DATA", Path(__file__).parents[2] / "shared" / "data"))
-"""Folder with the public data that benchmarks read; nothing of it is part of this repository."""
 
 MODEL = "embedded:qwen2.5-coder-1.5b"
 

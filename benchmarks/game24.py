@@ -6,7 +6,6 @@ The records are those of Yao et al. (2023), Tree of Thoughts, https://github.com
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +22,6 @@ from branchwise.core.testing import count_tokens
 from branchwise.core.tree import TreeView
 from branchwise.core.types import Node, NodeId, Step, Usage, WorkId
 
-DATA = Path(os.environ.get("BRANCHWISE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SAMPLES = "game24_gpt4_cot_samples.json"
 SEARCHES = "game24_gpt4_tot_log.json"
 
@@ -45,7 +43,7 @@ def records(folder: Path, name: str) -> list[dict[str, Any]]:
         raise FileNotFoundError(
             f"no records at {path}; they are made from logs/game24 of https://github.com/princeton-nlp/tree-of-thought-llm (MIT "
             f"licence): {SAMPLES} of the chain-of-thought samples (puzzle_index, samples, correct), {SEARCHES} is the log of the "
-            "search itself; name their folder by --data or BRANCHWISE_DATA"
+            "search itself; name their folder by --data or BRANCHWISE_DATA, or put them there"
         )
     return json.loads(path.read_text())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -15,9 +14,6 @@ import branchwise as bw
 from branchwise.core.types import ROOT, NodeId, Semantics
 from branchwise.verifiers import Case, InputOutput, Split
 from branchwise.verifiers.answers import code_of
-
-DATA = Path(os.environ.get("BRANCHWISE_DATA", Path(__file__).parents[2] / "shared" / "data"))
-"""Folder with the public data that benchmarks read; nothing of it is part of this repository."""
 
 FILE = "solution.py"
 

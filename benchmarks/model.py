@@ -21,8 +21,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from humaneval import DATA, FILE, OwnTests, Problem, ask_for_tests, cases_of, closed, passes, problems
+from humaneval import FILE, OwnTests, Problem, ask_for_tests, cases_of, closed, passes, problems
 from metered import Clocked, Used
+from public_data import DATA
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from game24 import (
-    DATA,
     LEVELS,
     SEARCHES,
     Puzzle,
@@ -29,6 +28,7 @@ from game24 import (
     recorded_value,
     records,
 )
+from public_data import DATA
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table

@@ -142,19 +142,13 @@ class DockerEngine:
         starting = asyncio.create_task(asyncio.to_thread(self._start, settings, run_id))
         try:
             number, stream = await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            with contextlib.suppress(*ENGINE_ERRORS):
-                number, stream = await starting  # a thread cannot be stopped, what it makes can be removed
-                stream.close()
-                await asyncio.to_thread(self.remove, number)
-            raise
+            streams = await asyncio.open_connection(sock=stream, limit=1 << 20)
         except ENGINE_ERRORS as error:
             raise self._why_not(settings, error) from error
-        try:
-            streams = await asyncio.open_connection(sock=stream, limit=1 << 20)
-        except BaseException:  # given up in between
-            stream.close()
+        except BaseException:
             with contextlib.suppress(*ENGINE_ERRORS):
+                number, stream = await starting  # a thread cannot be stopped, what it has made can be removed
+                stream.close()
                 await asyncio.to_thread(self.remove, number)
             raise
         return ContainerTransport(number, streams, self._end)

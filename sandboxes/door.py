@@ -12,11 +12,14 @@ import secrets
 import shutil
 import socket
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..core.errors import SandboxStartFailed
 from .owner import Owner
+
+T = TypeVar("T")
 
 DOOR_FOLDER = "/run/branchwise"
 """Where a container sees the folder; empty once the door is closed."""
@@ -111,10 +114,19 @@ async def knock(listener: socket.socket, *others: asyncio.Future[Any], timeout_s
     return knocked.done()
 
 
-def close_unwanted(coming: asyncio.Future[socket.socket]) -> None:
-    """Close a socket that comes when nobody waits for it any more. To be called when `coming` is done."""
-    if not coming.cancelled() and coming.exception() is None:
-        coming.result().close()
+async def brought(coming: Awaitable[T], drop: Callable[[T], object]) -> T:
+    """Return what a thread brings. A thread cannot be stopped: where this is cancelled `drop` gets what it brings, when it does."""
+
+    def let_go(done: asyncio.Future[T]) -> None:
+        if not done.cancelled() and done.exception() is None:
+            drop(done.result())
+
+    bringing = asyncio.ensure_future(coming)
+    try:
+        return await asyncio.shield(bringing)
+    except asyncio.CancelledError:
+        bringing.add_done_callback(let_go)
+        raise
 
 
 def _home() -> Path:

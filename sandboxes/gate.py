@@ -17,7 +17,7 @@ from typing import Protocol
 
 from ..core.errors import SandboxStartFailed
 from .companions import AccompaniedTransport
-from .door import Door, close_unwanted, knock, path_inside
+from .door import Door, brought, knock, path_inside
 from .egress import Egress
 from .forwarding import Visit
 from .network import PROXY_PORT
@@ -153,9 +153,8 @@ class Gate:
             await knock(self._listener)
             accepting = loop.run_in_executor(self._egress.acceptor, lambda: self._listener.accept()[0])
             try:
-                connection = await asyncio.shield(accepting)
+                connection = await brought(accepting, socket.socket.close)
             except asyncio.CancelledError:
-                accepting.add_done_callback(close_unwanted)
                 await asyncio.wait({accepting}, timeout=_CLOSE_SECONDS)  # `close` frees the thread
                 raise
             except OSError as error:
@@ -206,15 +205,12 @@ async def open_gate(
     Raises:
         SandboxStartFailed: it has handed over none; it is ended.
     """
-    receiving = asyncio.create_task(asyncio.to_thread(receive))
     try:
-        listener = await asyncio.shield(receiving)
+        listener = await brought(asyncio.to_thread(receive), socket.socket.close)
     except OSError as error:
         await sandbox.kill()
         raise SandboxStartFailed(f"the sandbox's way to the network did not open: {error}") from error
     except BaseException:
         await sandbox.kill()
-        await asyncio.wait({receiving})  # it has come by now, or does not any more
-        close_unwanted(receiving)
         raise
     transport.add(Gate(listener, egress))

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from ..core.errors import SandboxError
+from ..sandboxes.door import brought
 from ..sandboxes.gate import listening
 
 ANSWER_SECONDS = 15.0
@@ -100,12 +101,9 @@ class Keeper:
         Raises:
             SandboxError: it refuses, or gives no answer that makes sense.
         """
-        asking = asyncio.ensure_future(asyncio.to_thread(self._asked, request, handles))
+        asking = asyncio.to_thread(self._asked, request, handles)
         try:
-            reply, given = await asyncio.shield(asking)
-        except asyncio.CancelledError:
-            asking.add_done_callback(_drop)  # a thread cannot be stopped, and the answer is nobody else's
-            raise
+            reply, given = await brought(asking, lambda answer: _close(answer[1]))
         except (OSError, ValueError) as error:
             raise SandboxError(f"the browser's container does not answer: {error}") from error
         if "error" not in reply and len(given) <= 1:
@@ -172,12 +170,6 @@ def _piece(connection: socket.socket, handles: list[int], most_handles: int) -> 
     if not data:
         raise ConnectionResetError("it has hung up")
     return data
-
-
-def _drop(asking: asyncio.Future[tuple[dict[str, Any], list[int]]]) -> None:
-    """Close what came for somebody who does not wait any more."""
-    if not asking.cancelled() and asking.exception() is None:
-        _close(asking.result()[1])
 
 
 def _close(handles: Sequence[int]) -> None:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from ..core.errors import SandboxStartFailed
 from .docker import Docker
+from .door import brought
 from .environment import WorkerSandboxes
 from .launch import SandboxLimits
 from .local import Local
@@ -37,7 +38,7 @@ class Auto(SandboxLimits):
 
         limits = self.model_dump(exclude={"or_unprotected"})
         try:
-            engine = await asyncio.to_thread(DockerEngine.connect)
+            engine = await brought(asyncio.to_thread(DockerEngine.connect), DockerEngine.close)
         except SandboxStartFailed as no_engine:
             try:
                 supply = await Local(**limits).start(run_id, store)

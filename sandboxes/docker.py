@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from ..core.protocols import Capability
 from .devcontainer import find_devcontainer, read_devcontainer
+from .door import brought
 from .environment import WorkerSandboxes
 from .launch import SandboxLimits, open_supply
 from .mounts import Mount
@@ -106,7 +107,7 @@ class Docker(SandboxLimits):
         from .docker_supply import DockerSupply, check_engine, far_governor
 
         secrets = self.given_secrets()
-        engine = await asyncio.to_thread(DockerEngine.connect)
+        engine = await brought(asyncio.to_thread(DockerEngine.connect), DockerEngine.close)
         egress = self.way_out()
 
         async def on_close() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from ..core.errors import SandboxError, SandboxStartFailed
 from ..sandboxes.containers import ContainerTransport
 from ..sandboxes.docker_engine import DockerEngine
-from ..sandboxes.door import Door, knock, listen, own_place, path_inside, reap_doors
+from ..sandboxes.door import Door, brought, knock, listen, own_place, path_inside, reap_doors
 from ..sandboxes.egress import Egress
 from ..sandboxes.gate import Gate
 from .container import Container
@@ -77,7 +77,7 @@ class Contained:
         Raises:
             SandboxStartFailed: there is no engine, or it cannot start the container; the message says what to do.
         """
-        engine = await asyncio.to_thread(DockerEngine.connect)
+        engine = await brought(asyncio.to_thread(DockerEngine.connect), DockerEngine.close)
         try:
             return await _started(engine, wanted, program, found, run_id)
         except BaseException:

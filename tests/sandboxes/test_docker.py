@@ -22,7 +22,7 @@ from docker.errors import APIError
 from pydantic import ValidationError
 
 from branchwise.core.errors import SandboxLost, SandboxStartFailed
-from branchwise.sandboxes import Docker, Service
+from branchwise.sandboxes import Auto, Docker, Service
 from branchwise.sandboxes.docker_engine import DockerEngine
 from branchwise.sandboxes.owner import LABEL, OWNER_LABEL, RUN_LABEL, Owner
 
@@ -166,6 +166,32 @@ async def test_a_start_that_is_given_up_leaves_nothing(
     monkeypatch.undo()
     await held.close()
     await supply.aclose()
+
+
+@pytest.mark.parametrize("spec", [Docker(), Auto()])
+async def test_a_start_that_is_given_up_closes_its_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: Docker | Auto
+) -> None:
+    """What a thread has connected to the engine when nobody waits for it any more is closed."""
+    connect, close = DockerEngine.connect, DockerEngine.close
+    reached, closed, loop = asyncio.Event(), asyncio.Event(), asyncio.get_running_loop()
+
+    def connecting() -> DockerEngine:
+        loop.call_soon_threadsafe(reached.set)
+        time.sleep(0.1)
+        return connect()
+
+    def closing(engine: DockerEngine) -> None:
+        close(engine)
+        loop.call_soon_threadsafe(closed.set)
+
+    monkeypatch.setattr(DockerEngine, "connect", connecting)
+    monkeypatch.setattr(DockerEngine, "close", closing)
+    starting = asyncio.create_task(spec.start("test-unconnected", tmp_path))
+    await reached.wait()
+    starting.cancel()
+    await asyncio.wait({starting})
+    await asyncio.wait_for(closed.wait(), 10)
 
 
 async def test_killed_worker_is_a_lost_sandbox(engine: DockerEngine, tmp_path: Path) -> None:
